@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Inlines of linux/fs.h, linux/namei.h, linux/mount.h and linux/slab.h. */
+
+#include <linux/fs.h>
+#include <linux/mount.h>
+#include <linux/mnt_idmapping.h>
+#include <linux/namei.h>
+#include <linux/slab.h>
+
+#include "helpers.h"
+
+loff_t diofs_helper_i_size_read(const struct inode *inode)
+{
+	return i_size_read(inode);
+}
+
+void diofs_helper_i_size_write(struct inode *inode, loff_t size)
+{
+	i_size_write(inode, size);
+}
+
+void diofs_helper_inode_lock(struct inode *inode)
+{
+	inode_lock(inode);
+}
+
+void diofs_helper_inode_lock_nested(struct inode *inode, unsigned int subclass)
+{
+	inode_lock_nested(inode, subclass);
+}
+
+void diofs_helper_inode_unlock(struct inode *inode)
+{
+	inode_unlock(inode);
+}
+
+bool diofs_helper_inode_trylock(struct inode *inode)
+{
+	return inode_trylock(inode);
+}
+
+void diofs_helper_inode_lock_shared(struct inode *inode)
+{
+	inode_lock_shared(inode);
+}
+
+bool diofs_helper_inode_trylock_shared(struct inode *inode)
+{
+	return inode_trylock_shared(inode);
+}
+
+void diofs_helper_inode_unlock_shared(struct inode *inode)
+{
+	inode_unlock_shared(inode);
+}
+
+void diofs_helper_inode_dio_begin(struct inode *inode)
+{
+	inode_dio_begin(inode);
+}
+
+void diofs_helper_inode_dio_end(struct inode *inode)
+{
+	inode_dio_end(inode);
+}
+
+unsigned int diofs_helper_inode_state_read_once(struct inode *inode)
+{
+	return inode_state_read_once(inode);
+}
+
+void diofs_helper_mark_inode_dirty_sync(struct inode *inode)
+{
+	mark_inode_dirty_sync(inode);
+}
+
+struct timespec64 diofs_helper_inode_get_atime(const struct inode *inode)
+{
+	return inode_get_atime(inode);
+}
+
+struct timespec64 diofs_helper_inode_get_mtime(const struct inode *inode)
+{
+	return inode_get_mtime(inode);
+}
+
+struct timespec64 diofs_helper_inode_get_ctime(const struct inode *inode)
+{
+	return inode_get_ctime(inode);
+}
+
+void diofs_helper_inode_set_atime(struct inode *inode, struct timespec64 ts)
+{
+	inode_set_atime_to_ts(inode, ts);
+}
+
+void diofs_helper_inode_set_mtime(struct inode *inode, struct timespec64 ts)
+{
+	inode_set_mtime_to_ts(inode, ts);
+}
+
+void diofs_helper_i_uid_gid_copy(struct inode *dst, const struct inode *src)
+{
+	dst->i_uid = src->i_uid;
+	dst->i_gid = src->i_gid;
+}
+
+void diofs_helper_kiocb_start_write(struct kiocb *iocb)
+{
+	kiocb_start_write(iocb);
+}
+
+void diofs_helper_kiocb_end_write(struct kiocb *iocb)
+{
+	kiocb_end_write(iocb);
+}
+
+void diofs_helper_sb_start_pagefault(struct super_block *sb)
+{
+	sb_start_pagefault(sb);
+}
+
+void diofs_helper_sb_end_pagefault(struct super_block *sb)
+{
+	sb_end_pagefault(sb);
+}
+
+void diofs_helper_file_accessed(struct file *file)
+{
+	file_accessed(file);
+}
+
+ssize_t diofs_helper_generic_write_sync(struct kiocb *iocb, ssize_t count)
+{
+	return generic_write_sync(iocb, count);
+}
+
+void diofs_helper_end_creating(struct dentry *child)
+{
+	end_creating(child);
+}
+
+void diofs_helper_end_removing(struct dentry *child)
+{
+	end_removing(child);
+}
+
+struct mnt_idmap *diofs_helper_mnt_idmap(const struct vfsmount *mnt)
+{
+	return mnt_idmap(mnt);
+}
+
+bool diofs_helper_is_idmapped_mnt(const struct vfsmount *mnt)
+{
+	return is_idmapped_mnt(mnt);
+}
+
+unsigned int diofs_helper_file_mode(const struct file *file)
+{
+	return (__force unsigned int)file->f_mode;
+}
+
+void diofs_helper_file_mode_set(struct file *file, unsigned int mode)
+{
+	file->f_mode |= (__force fmode_t)mode;
+}
+
+unsigned int diofs_helper_fop_flags(const struct file *file)
+{
+	return (__force unsigned int)file->f_op->fop_flags;
+}
+
+bool diofs_helper_is_nosec(const struct inode *inode)
+{
+	return IS_NOSEC(inode);
+}
+
+bool diofs_helper_is_append(const struct inode *inode)
+{
+	return IS_APPEND(inode);
+}
+
+bool diofs_helper_is_immutable(const struct inode *inode)
+{
+	return IS_IMMUTABLE(inode);
+}
+
+struct inode *diofs_helper_alloc_inode_sb(struct super_block *sb,
+					  struct kmem_cache *cache, gfp_t gfp)
+{
+	return alloc_inode_sb(sb, cache, gfp);
+}
+
+struct kmem_cache *diofs_helper_kmem_cache_create(const char *name, size_t size,
+						  size_t align, unsigned int flags,
+						  void (*ctor)(void *))
+{
+	return kmem_cache_create(name, size, align,
+				 flags | SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT, ctor);
+}
+
+struct dentry *diofs_helper_dget(struct dentry *dentry)
+{
+	return dget(dentry);
+}
+
+umode_t diofs_helper_current_umask(void)
+{
+	return current_umask();
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Raw bindings: the kernel's own, and over them the complement that this
+//! crate generates (see `bindings.h` and `bindgen_parameters`).
+
+#![allow(
+    dead_code,
+    missing_docs,
+    clippy::all,
+    non_camel_case_types,
+    non_snake_case,
+    non_upper_case_globals,
+    unreachable_pub,
+    unsafe_op_in_unsafe_fn,
+    improper_ctypes,
+    rust_2018_idioms
+)]
+
+include!(env!("DIOFS_BINDINGS"));
