@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Where a file system may be held to the rules.
+//!
+//! Linux promises little about direct writes beside cached writers: the final invalidation of the
+//! page cache is best effort, and its grain is the folio, up to two megabytes. Where both kinds of
+//! writer have touched one folio, an old value is therefore a *collision* on an ordinary file
+//! system and a violation on one that promises coherence.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::record::Mode;
+
+/// The greatest folio of the page cache in bytes: what lies in different granules shares no folio.
+pub const GRANULE: u64 = 2 << 20;
+
+/// What the file system under test promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Direct and cached writers of one folio may collide; everything else holds.
+    Bare,
+    /// Everything holds everywhere.
+    Strict,
+}
+
+/// Remembers which kinds of writer have touched which part of the file.
+#[derive(Debug)]
+pub(crate) struct Zones(Vec<AtomicU8>);
+
+impl Zones {
+    pub(crate) fn new(len: u64) -> Self {
+        let granules = len.div_ceil(GRANULE);
+        Self((0..granules).map(|_| AtomicU8::new(0)).collect())
+    }
+
+    /// To be called before the write is submitted: what it may cause comes later.
+    pub(crate) fn touch(&self, mode: Mode, offset: u64, len: u64) {
+        for granule in offset / GRANULE..(offset + len).div_ceil(GRANULE) {
+            let cell = &self.0[granule as usize];
+            if cell.load(Ordering::Relaxed) & mode.bit() == 0 {
+                cell.fetch_or(mode.bit(), Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Whether direct and cached writers share the granule around `offset`.
+    pub(crate) fn mixed(&self, offset: u64) -> bool {
+        let mask = self.0[(offset / GRANULE) as usize].load(Ordering::SeqCst);
+        mask & Mode::Direct.bit() != 0 && mask & !Mode::Direct.bit() != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_direct_beside_cached_is_mixed() {
+        let zones = Zones::new(3 * GRANULE);
+        zones.touch(Mode::Direct, 0, 512);
+        zones.touch(Mode::Buffered, GRANULE - 8, 16);
+        zones.touch(Mode::Mmap, GRANULE, 8);
+        assert!(zones.mixed(GRANULE - 8));
+        assert!(!zones.mixed(GRANULE));
+        assert!(!zones.mixed(2 * GRANULE));
+    }
+}
