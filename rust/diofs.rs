@@ -5,6 +5,8 @@
 use kernel::prelude::*;
 
 mod bindings;
+pub mod fs;
+pub mod vfs;
 
 module! {
     type: DiofsModule,

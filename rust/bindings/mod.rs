@@ -5,6 +5,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     missing_docs,
     clippy::all,
     non_camel_case_types,
@@ -15,5 +16,7 @@
     improper_ctypes,
     rust_2018_idioms
 )]
+
+pub use kernel::bindings::*;
 
 include!(env!("DIOFS_BINDINGS"));
