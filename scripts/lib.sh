@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Common ground of the scripts: where things are, how messages look, how a
+# step is timed, how a finished directory appears all at once. Sourced.
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/diofs
+FLAVOUR=${FLAVOUR:-cloud-amd64}
+KERNEL=${KERNEL:-stock}
+OUT=$REPO/out
+SUITE=trixie
+export CACHE FLAVOUR KERNEL OUT SUITE
+
+say() { printf '%s\n' "$*" >&2; }
+die() {
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# packages: the packages of the tree, without comments
+packages() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$REPO/scripts/packages.txt"; }
+
+# tree_dir: the directory of the tree that belongs to today's package list
+tree_dir() {
+	local key
+	key=$({ echo "$SUITE"; packages; } | sha256sum | cut -c1-12)
+	echo "$CACHE/tree-$SUITE-$key"
+}
+
+# kernel_dir: the directory of the kernel in use (set-up leaves its release)
+kernel_dir() {
+	local state=$CACHE/newest-$FLAVOUR
+	[ -s "$state" ] || die "no kernel prepared yet: run 'make setup'"
+	echo "$CACHE/kernel-$(cat "$state")"
+}
+
+# step TITLE COMMAND...: run it with its output in a log; say how long it took,
+# and on failure show the end of the log and where the rest is.
+step() {
+	local title=$1 log start=$SECONDS status=0
+	shift
+	mkdir -p "$CACHE/logs"
+	log=$CACHE/logs/$(echo "$title" | tr -cs 'a-zA-Z0-9.+\n' -).log
+	printf '  %-58s' "$title" >&2
+	"$@" >"$log" 2>&1 </dev/null || status=$?
+	if [ $status = 0 ]; then
+		printf '%4d s\n' $((SECONDS - start)) >&2
+	else
+		printf ' failed after %d s\n' $((SECONDS - start)) >&2
+		tail -n 20 "$log" | sed 's/^/    | /' >&2
+		say "    see more: less $log"
+	fi
+	return $status
+}
+
+# only_one: wait until no other set-up works on the cache
+only_one() {
+	mkdir -p "$CACHE"
+	exec 9>"$CACHE/lock"
+	flock -n 9 || {
+		say "  another set-up is at work on $CACHE: waiting for it"
+		flock 9
+	}
+}
