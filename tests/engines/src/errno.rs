@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Error numbers, by name.
+
+use std::fmt;
+
+/// An error number of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Errno(pub i32);
+
+impl Errno {
+    /// Input/output error.
+    pub const EIO: Errno = Errno(libc::EIO);
+    /// Interrupted.
+    pub const EINTR: Errno = Errno(libc::EINTR);
+    /// Try again.
+    pub const EAGAIN: Errno = Errno(libc::EAGAIN);
+    /// Invalid argument, which is also what misaligned direct I/O gets.
+    pub const EINVAL: Errno = Errno(libc::EINVAL);
+    /// No space.
+    pub const ENOSPC: Errno = Errno(libc::ENOSPC);
+    /// Over quota.
+    pub const EDQUOT: Errno = Errno(libc::EDQUOT);
+    /// Bad address, which is also what a load or store gets that the kernel answers with SIGBUS.
+    pub const EFAULT: Errno = Errno(libc::EFAULT);
+
+    /// The calling thread's last error.
+    pub fn last() -> Self {
+        Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+    }
+
+    /// The result of a system call that returns a count or sets errno.
+    pub(crate) fn check(result: libc::ssize_t) -> Result<usize, Errno> {
+        usize::try_from(result).map_err(|_| Self::last())
+    }
+
+    /// The result of a request whose completion carries a count or a negated error number.
+    pub(crate) fn decode(result: i64) -> Result<usize, Errno> {
+        usize::try_from(result).map_err(|_| Self((-result) as i32))
+    }
+
+    /// The symbol, for the errors that file I/O is known to return.
+    pub fn name(self) -> Option<&'static str> {
+        Some(match self.0 {
+            libc::EPERM => "EPERM",
+            libc::ENOENT => "ENOENT",
+            libc::EINTR => "EINTR",
+            libc::EIO => "EIO",
+            libc::EAGAIN => "EAGAIN",
+            libc::ENOMEM => "ENOMEM",
+            libc::EACCES => "EACCES",
+            libc::EFAULT => "EFAULT",
+            libc::EBUSY => "EBUSY",
+            libc::EINVAL => "EINVAL",
+            libc::EFBIG => "EFBIG",
+            libc::ENOSPC => "ENOSPC",
+            libc::EROFS => "EROFS",
+            libc::ENOSYS => "ENOSYS",
+            libc::EOPNOTSUPP => "EOPNOTSUPP",
+            libc::EDQUOT => "EDQUOT",
+            libc::ESTALE => "ESTALE",
+            libc::ECANCELED => "ECANCELED",
+            libc::ENOTBLK => "ENOTBLK",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "errno {}", self.0),
+        }
+    }
+}
+
+impl std::error::Error for Errno {}

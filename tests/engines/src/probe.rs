@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a file asks of direct I/O.
+
+use crate::buffer::Buffer;
+use crate::errno::Errno;
+use crate::error::Error;
+use crate::file::File;
+
+/// Alignment that direct I/O needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DioAlign {
+    /// Of the buffer in memory.
+    pub memory: usize,
+    /// Of offset and length.
+    pub offset: u64,
+    /// Whether the kernel told it (statx), or it was found by trying.
+    pub told: bool,
+}
+
+/// Size of a page of memory.
+pub fn page_size() -> usize {
+    // SAFETY: no pointers involved.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(4096)
+}
+
+impl DioAlign {
+    /// Finds the alignment for a file opened with `O_DIRECT` that is at least 64 KiB long.
+    ///
+    /// `None` if direct I/O does not work on it at all.
+    ///
+    /// # Errors
+    /// If memory runs out, or the file cannot be read for another reason than alignment.
+    pub fn probe(direct: &File) -> Result<Option<Self>, Error> {
+        if let Some((memory, offset)) = statx_dioalign(direct) {
+            if memory != 0 && offset != 0 {
+                return Ok(Some(Self {
+                    memory: memory as usize,
+                    offset: u64::from(offset),
+                    told: true,
+                }));
+            }
+            // The kernel answers zero where direct I/O falls back to buffered; that it may still
+            // accept is found out below.
+        }
+        let page = page_size();
+        let mut buffer = Buffer::new(64 << 10, page)?;
+        for align in [512usize, 1024, 2048, 4096, 8192, 16384, 32768] {
+            match direct.pread(&mut buffer.words_mut()[..align / 8], align as u64) {
+                Ok(_) => {
+                    return Ok(Some(Self {
+                        memory: align.max(page.min(4096)),
+                        offset: align as u64,
+                        told: false,
+                    }));
+                }
+                Err(Errno::EINVAL) => {}
+                Err(errno) => {
+                    let call = "direct read";
+                    return Err(Error::Call { call, errno });
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Memory and offset alignment as statx tells it; zeroes mean that direct I/O is not supported.
+fn statx_dioalign(file: &File) -> Option<(u32, u32)> {
+    // SAFETY: `statx` is plain data for which all zeroes are valid.
+    let mut out: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is an empty terminated string, `out` is valid for writing one structure.
+    let result = unsafe {
+        libc::statx(
+            file.fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            libc::STATX_DIOALIGN,
+            &mut out,
+        )
+    };
+    (result == 0 && out.stx_mask & libc::STATX_DIOALIGN != 0)
+        .then_some((out.stx_dio_mem_align, out.stx_dio_offset_align))
+}
