@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The page cache of an inode as a whole: looking, flushing, invalidating, cutting.
+//!
+//! C headers: [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
+
+use super::{
+    folio::LockedFolio,
+    range_set::ByteRange,
+    FileSystem,
+    Inode, //
+};
+use crate::bindings;
+use kernel::{
+    error::to_result,
+    page::PAGE_SHIFT,
+    prelude::*, //
+};
+
+impl ByteRange {
+    /// The index of the page that holds the first byte.
+    fn first_page(self) -> usize {
+        (self.start() as usize) >> PAGE_SHIFT
+    }
+
+    /// The index of the page that holds the last byte.
+    fn last_page(self) -> usize {
+        (self.last() as usize) >> PAGE_SHIFT
+    }
+}
+
+impl<T: FileSystem> Inode<T> {
+    /// Whether the cache holds any folio, at the cost of one load.
+    ///
+    /// Context: any.
+    pub fn has_pages(&self) -> bool {
+        // SAFETY: The mapping lives as long as the inode; any value of a racing update will do.
+        unsafe { core::ptr::addr_of!((*self.mapping_raw()).nrpages).read_volatile() != 0 }
+    }
+
+    /// Whether the cache holds a folio in `range`, as `filemap_range_has_page()` does.
+    ///
+    /// Context: process context, does not sleep.
+    pub fn range_has_page(&self, range: ByteRange) -> bool {
+        // SAFETY: The mapping lives as long as the inode.
+        unsafe {
+            bindings::filemap_range_has_page(self.mapping_raw(), range.start(), range.last())
+        }
+    }
+
+    /// Whether a flush of `range` would have something to do.
+    ///
+    /// Context: process context, does not sleep.
+    pub fn range_needs_writeback(&self, range: ByteRange) -> bool {
+        // SAFETY: The mapping lives as long as the inode.
+        self.has_pages()
+            && unsafe {
+                bindings::filemap_range_has_writeback(
+                    self.mapping_raw(),
+                    range.start(),
+                    range.last(),
+                )
+            }
+    }
+
+    /// Writes the dirty folios of `range` back and waits, as `filemap_write_and_wait_range()`.
+    ///
+    /// Context: process context, may sleep; no folio lock and no `invalidate_lock` is held.
+    pub fn flush(&self, range: ByteRange) -> Result {
+        // SAFETY: The mapping lives as long as the inode.
+        to_result(unsafe {
+            bindings::filemap_write_and_wait_range(
+                self.mapping_raw(),
+                range.start(),
+                range.last(),
+            )
+        })
+    }
+
+    /// Writes all dirty folios back and waits.
+    ///
+    /// Context: as [`Inode::flush`].
+    pub fn flush_all(&self) -> Result {
+        if !self.has_pages() {
+            return Ok(());
+        }
+        // SAFETY: The mapping lives as long as the inode.
+        to_result(unsafe {
+            bindings::filemap_write_and_wait_range(self.mapping_raw(), 0, i64::MAX)
+        })
+    }
+
+    /// Unmaps and removes the folios of `range`, as `invalidate_inode_pages2_range()` does.
+    ///
+    /// Context: process context, sleeps for folio locks and writeback; no folio lock is held.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if a folio is dirty, or its private data cannot be released.
+    pub fn invalidate(&self, range: ByteRange) -> Result {
+        // SAFETY: The mapping lives as long as the inode.
+        to_result(unsafe {
+            bindings::invalidate_inode_pages2_range(
+                self.mapping_raw(),
+                range.first_page(),
+                range.last_page(),
+            )
+        })
+    }
+
+    /// How many folios of `range` hold data that a reader may be given.
+    ///
+    /// Context: process context, sleeps for folio locks; no folio lock is held.
+    pub fn count_uptodate(&self, range: ByteRange) -> u64 {
+        let mut found = 0u64;
+        let mut index = range.first_page();
+        while index <= range.last_page() {
+            // SAFETY: The mapping is that of a live inode.
+            let folio = unsafe { LockedFolio::find(self.mapping_raw(), index) };
+            let next = folio
+                .as_ref()
+                .and_then(LockedFolio::range)
+                .and_then(|r| usize::try_from(r.end() >> PAGE_SHIFT).ok());
+            if folio.is_some_and(|folio| folio.is_uptodate()) {
+                found = found.saturating_add(1);
+            }
+            index = next.unwrap_or(0).max(index.saturating_add(1));
+        }
+        found
+    }
+
+    /// Records an error for the next `fsync` of every open file, as `mapping_set_error()` does.
+    ///
+    /// Context: any.
+    pub fn set_mapping_error(&self, error: Error) {
+        // SAFETY: The mapping lives as long as the inode.
+        unsafe { bindings::mapping_set_error(self.mapping_raw(), error.to_errno()) };
+    }
+
+    /// Zeroes what the cache holds past the end of the file, in the folio that holds the end.
+    ///
+    /// A store through a mapping can have put something there. It must not become part of the file
+    /// when that grows.
+    ///
+    /// Context: process context, sleeps for a folio lock; the `i_rwsem` is held exclusively.
+    pub fn zero_past_end(&self) {
+        let size = self.size();
+        if !self.has_pages() || size < 0 {
+            return;
+        }
+        // SAFETY: The mapping is that of a live inode.
+        let folio = unsafe { LockedFolio::find(self.mapping_raw(), (size as usize) >> PAGE_SHIFT) };
+        if let Some(folio) = folio {
+            folio.zero_from(size);
+        }
+    }
+
+    /// Tells mappings that the file has grown from `from` to its present size, as
+    /// `pagecache_isize_extended()` does.
+    ///
+    /// Context: process context, may sleep; the `i_rwsem` is held exclusively.
+    pub fn size_extended(&self, from: i64) {
+        // SAFETY: The inode lives.
+        unsafe { bindings::pagecache_isize_extended(self.as_raw(), from, self.size()) };
+    }
+
+    /// Sets the size, and removes what the cache holds past it, as `truncate_setsize()` does.
+    ///
+    /// Context: process context, may sleep; the `i_rwsem` is held exclusively, and no direct
+    /// transfer is in flight.
+    pub fn truncate_cache(&self, size: i64) {
+        // SAFETY: The inode lives. Faults are kept out while the size and the cache disagree.
+        unsafe {
+            bindings::filemap_invalidate_lock(self.mapping_raw());
+            bindings::truncate_setsize(self.as_raw(), size);
+            bindings::filemap_invalidate_unlock(self.mapping_raw());
+        }
+    }
+
+    /// Waits until no direct transfer is in flight, as `inode_dio_wait()` does.
+    ///
+    /// Context: process context, may sleep; the `i_rwsem` is held exclusively.
+    pub fn wait_direct(&self) {
+        // SAFETY: The inode lives.
+        unsafe { bindings::inode_dio_wait(self.as_raw()) };
+    }
+
+    /// Whether a write has no privileges to remove (`IS_NOSEC()`).
+    pub fn is_nosec(&self) -> bool {
+        // SAFETY: The inode lives.
+        unsafe { bindings::is_nosec(self.as_raw()) }
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Stores through shared mappings.
+//!
+//! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h)
+
+use super::{
+    fill::mapping_of,
+    folio::folio_range,
+    mapping::CachedFile,
+    wait::{
+        Signals,
+        Wake, //
+    },
+    Inode, //
+};
+use crate::bindings;
+use core::marker::PhantomData;
+
+/// The operations on mappings of `T`'s regular files.
+pub struct VmOps<T: CachedFile>(PhantomData<T>);
+
+impl<T: CachedFile> VmOps<T> {
+    /// The table.
+    pub const TABLE: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        fault: Some(bindings::filemap_fault),
+        map_pages: Some(bindings::filemap_map_pages),
+        page_mkwrite: Some(Self::page_mkwrite),
+        ..pin_init::zeroed()
+    };
+
+    /// `vm_operations_struct::page_mkwrite`
+    ///
+    /// # Safety
+    ///
+    /// Called by the memory manager with a write fault on a clean page of a regular file of `T`.
+    unsafe extern "C" fn page_mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: The caller guarantees the fault, its area and its file.
+        let (file, inode) = unsafe {
+            let file = (*(*vmf).__bindgen_anon_1.vma).vm_file;
+            (file, Inode::<T>::from_raw((*file).f_inode))
+        };
+        // SAFETY: The superblock lives as long as its inode; the two calls pair.
+        unsafe {
+            let sb = (*inode.as_raw()).i_sb;
+            bindings::sb_start_pagefault(sb);
+            bindings::file_update_time(file);
+            let ret = Self::dirty(vmf, inode);
+            bindings::sb_end_pagefault(sb);
+            ret
+        }
+    }
+
+    /// Dirties the faulting folio, unless the gate is closed over it.
+    ///
+    /// It waits for nothing but the folio lock and the gate: not for writeback, which may need the
+    /// lower file's `i_rwsem`, which the faulting task may hold.
+    ///
+    /// # Safety
+    ///
+    /// `vmf` is a write fault on a page of `inode`.
+    unsafe fn dirty(vmf: *mut bindings::vm_fault, inode: &Inode<T>) -> bindings::vm_fault_t {
+        // SAFETY: The memory manager holds a reference to the page.
+        let folio = unsafe { bindings::page_folio((*vmf).page) };
+        // SAFETY: As above.
+        unsafe { bindings::folio_lock(folio) };
+        // SAFETY: The folio is locked and referenced.
+        let range = unsafe {
+            if mapping_of(folio) != inode.mapping_raw()
+                || bindings::folio_mkwrite_check_truncate(folio, inode.as_raw()) < 0
+            {
+                bindings::folio_unlock(folio);
+                return bindings::vm_fault_reason_VM_FAULT_NOPAGE;
+            }
+            folio_range(folio)
+        };
+        let Some(range) = range else {
+            // SAFETY: The lock is ours.
+            unsafe { bindings::folio_unlock(folio) };
+            return bindings::vm_fault_reason_VM_FAULT_SIGBUS;
+        };
+        if !T::gate_closed(inode, range) {
+            // SAFETY: The folio is locked, as `folio_mark_dirty` wants it.
+            unsafe { bindings::folio_mark_dirty(folio) };
+            return bindings::vm_fault_reason_VM_FAULT_LOCKED;
+        }
+        // SAFETY: The lock is ours.
+        unsafe { bindings::folio_unlock(folio) };
+        // SAFETY: The caller guarantees the fault.
+        let from_user = unsafe { (*vmf).flags } & bindings::fault_flag_FAULT_FLAG_USER != 0;
+        // A task that faults in user mode holds no lock that anybody could wait for.
+        let limit = (!from_user).then_some(T::FAULT_LIMIT);
+        match T::gate_wait(inode, range, Signals::Fatal, limit) {
+            Wake::Ready | Wake::Killed => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+            Wake::TimedOut => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+        }
+    }
+}

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Open regular files.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h) (`struct file_operations`)
+
+use super::{
+    fault::VmOps,
+    iov::IovIter,
+    kiocb::{
+        Kiocb,
+        Outcome, //
+    },
+    mapping::CachedFile,
+    FileTable,
+    Inode, //
+};
+use crate::bindings;
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
+use kernel::{
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    types::Opaque, //
+};
+
+/// An open regular file of `T`.
+#[repr(transparent)]
+pub struct OpenFile<T: RegularFile> {
+    raw: Opaque<bindings::file>,
+    _fs: PhantomData<T>,
+}
+
+impl<T: RegularFile> OpenFile<T> {
+    /// Wraps a C file.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is an open file of `T`, referenced for `'a`.
+    pub(super) unsafe fn from_raw<'a>(raw: *mut bindings::file) -> &'a Self {
+        // SAFETY: The caller guarantees it; the wrapper is transparent.
+        unsafe { &*raw.cast() }
+    }
+
+    /// The C file.
+    pub(super) fn as_raw(&self) -> *mut bindings::file {
+        self.raw.get()
+    }
+
+    /// The inode.
+    pub fn inode(&self) -> &Inode<T> {
+        // SAFETY: A file pins its inode.
+        unsafe { Inode::from_raw((*self.as_raw()).f_inode) }
+    }
+
+    /// The flags of the open call, `O_*`.
+    pub fn flags(&self) -> u32 {
+        // SAFETY: The file lives; the flags may change under us, any value will do.
+        unsafe { ptr::addr_of!((*self.as_raw()).f_flags).read_volatile() }
+    }
+
+    /// Whether the file was opened for writing.
+    pub fn is_writable(&self) -> bool {
+        // SAFETY: The file lives.
+        unsafe { bindings::file_mode(self.as_raw()) & bindings::FMODE_WRITE != 0 }
+    }
+
+    /// Declares that requests which must not sleep are honoured.
+    pub fn set_nowait(&self) {
+        // SAFETY: Called while the file is being opened, when nobody else looks at the mode.
+        unsafe { bindings::file_mode_set(self.as_raw(), bindings::FMODE_NOWAIT) };
+    }
+
+    /// What [`RegularFile::open`] returned.
+    pub fn data(&self) -> &T::Open {
+        // SAFETY: `open` stored a box there, which `release` frees.
+        unsafe { &*(*self.as_raw()).private_data.cast() }
+    }
+
+    /// Removes set-id bits and the like before a write, as `file_remove_privs()` does.
+    ///
+    /// Context: process context, may sleep; the inode's `i_rwsem` is held exclusively.
+    pub fn remove_privs(&self) -> Result {
+        // SAFETY: The file lives.
+        to_result(unsafe { bindings::file_remove_privs(self.as_raw()) })
+    }
+
+    /// Sets modification and change time to now, as `file_update_time()` does.
+    pub fn update_time(&self) -> Result {
+        // SAFETY: The file lives.
+        to_result(unsafe { bindings::file_update_time(self.as_raw()) })
+    }
+
+    /// Notes an access, as `file_accessed()` does.
+    pub fn accessed(&self) {
+        // SAFETY: The file lives.
+        unsafe { bindings::file_accessed(self.as_raw()) };
+    }
+
+    /// Reports a write-back error once to this file, as `file_check_and_advance_wb_err()` does.
+    pub fn check_writeback_error(&self) -> Result {
+        // SAFETY: The file lives.
+        to_result(unsafe { bindings::file_check_and_advance_wb_err(self.as_raw()) })
+    }
+
+    /// Writes dirty folios of a range back, waits, and reports errors once to this file.
+    pub fn write_and_wait(&self, start: i64, end: i64) -> Result {
+        // SAFETY: The file lives.
+        to_result(unsafe { bindings::file_write_and_wait_range(self.as_raw(), start, end) })
+    }
+
+    /// The common part of `llseek`, for positions that need no look at the data.
+    pub fn generic_llseek(&self, offset: i64, whence: i32) -> Result<i64> {
+        // SAFETY: The file lives.
+        let pos = unsafe { bindings::generic_file_llseek(self.as_raw(), offset, whence) };
+        if pos < 0 {
+            return Err(Error::from_errno(pos as c_int));
+        }
+        Ok(pos)
+    }
+
+    /// Sets the file position to a non-negative offset.
+    pub fn set_pos(&self, pos: i64) -> Result<i64> {
+        // SAFETY: The file lives; `f_pos` is set as every `llseek` does, under `f_pos_lock`.
+        let pos = unsafe { bindings::vfs_setpos(self.as_raw(), pos, i64::MAX) };
+        if pos < 0 {
+            return Err(Error::from_errno(pos as c_int));
+        }
+        Ok(pos)
+    }
+}
+
+/// What a filesystem does with open regular files.
+pub trait RegularFile: CachedFile {
+    /// Private data of an open file.
+    type Open: Send + Sync + 'static;
+
+    /// Opens a file.
+    ///
+    /// Context: process context, may sleep.
+    fn open(file: &OpenFile<Self>) -> Result<KBox<Self::Open>>;
+
+    /// Is told that the last reference to an open file went away.
+    ///
+    /// Context: process context, may sleep.
+    fn release(file: &OpenFile<Self>);
+
+    /// Is told of each `close(2)`.
+    ///
+    /// Context: process context, may sleep.
+    fn flush(file: &OpenFile<Self>) -> Result;
+
+    /// Makes a range durable, inclusive of `end`.
+    ///
+    /// Context: process context, may sleep.
+    fn fsync(file: &OpenFile<Self>, start: i64, end: i64, datasync: bool) -> Result;
+
+    /// Moves the file position.
+    ///
+    /// Context: process context, may sleep.
+    fn llseek(file: &OpenFile<Self>, offset: i64, whence: i32) -> Result<i64>;
+
+    /// Reads at the position of the request.
+    ///
+    /// Context: process context, may sleep unless the request may not; no locks are held.
+    fn read(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome>;
+
+    /// Writes at the position of the request.
+    ///
+    /// Context: as [`RegularFile::read`].
+    fn write(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome>;
+}
+
+impl<T: RegularFile> Kiocb<'_, T> {
+    /// The file of the request.
+    pub fn file(&self) -> &OpenFile<T> {
+        // SAFETY: The request pins its file, an open file of `T`.
+        unsafe { OpenFile::from_raw(self.file_raw()) }
+    }
+
+    /// Applies the limits on position and size to a write, as `generic_write_checks()` does:
+    /// returns how many bytes of `iter` may be written, to which `iter` is cut.
+    ///
+    /// Context: process context; the inode's `i_rwsem` is held.
+    pub fn write_checks(&mut self, iter: &mut IovIter<'_>) -> Result<usize> {
+        // SAFETY: Both are valid.
+        let count = unsafe { bindings::generic_write_checks(self.as_raw(), iter.as_raw()) };
+        usize::try_from(count).map_err(|_| Error::from_errno(count as c_int))
+    }
+
+    /// As [`Kiocb::write_checks`] for `count` bytes that are not in an iterator.
+    pub fn write_checks_count(&mut self, count: usize) -> Result<usize> {
+        let mut count = i64::try_from(count).map_err(|_| EINVAL)?;
+        // SAFETY: Both are valid.
+        to_result(unsafe { bindings::generic_write_checks_count(self.as_raw(), &mut count) })?;
+        usize::try_from(count).map_err(|_| EINVAL)
+    }
+
+    /// Makes `count` bytes before the position durable if the request asks for it, as
+    /// `generic_write_sync()` does.
+    ///
+    /// Context: process context, may sleep; no locks held.
+    pub fn write_sync(&mut self, count: usize) -> Result<usize> {
+        // SAFETY: The request is valid.
+        let ret = unsafe { bindings::generic_write_sync(self.as_raw(), count as isize) };
+        usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
+    }
+
+    /// Reads through the page cache, as `filemap_read()` does.
+    ///
+    /// Context: process context, may sleep unless the request may not.
+    pub fn read_cached(&mut self, iter: &mut IovIter<'_>) -> Result<usize> {
+        // SAFETY: Both are valid.
+        let ret = unsafe { bindings::filemap_read(self.as_raw(), iter.as_raw(), 0) };
+        usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
+    }
+}
+
+/// The file operations of `T`'s regular files.
+pub struct FileOps<T: RegularFile>(PhantomData<T>);
+
+impl<T: RegularFile> FileOps<T> {
+    const TABLE: bindings::file_operations = bindings::file_operations {
+        // Direct writes inside the file hold the inode lock shared.
+        fop_flags: bindings::FOP_DIO_PARALLEL_WRITE,
+        open: Some(Self::open),
+        release: Some(Self::release),
+        flush: Some(Self::flush),
+        fsync: Some(Self::fsync),
+        llseek: Some(Self::llseek),
+        read_iter: Some(Self::read_iter),
+        write_iter: Some(Self::write_iter),
+        mmap_prepare: Some(Self::mmap_prepare),
+        splice_read: Some(bindings::filemap_splice_read),
+        splice_write: Some(bindings::iter_file_splice_write),
+        get_unmapped_area: Some(bindings::thp_get_unmapped_area),
+        ..pin_init::zeroed()
+    };
+
+    /// The table.
+    pub const fn table() -> FileTable<T> {
+        // SAFETY: The thunks below are sound on open regular files of `T`.
+        unsafe { FileTable::new(const { &Self::TABLE }) }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS with an inode of `T` and a file that is being opened.
+    unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        from_result(|| {
+            // SAFETY: The caller guarantees the file.
+            let data = T::open(unsafe { OpenFile::from_raw(file) })?;
+            // SAFETY: Nobody looks at the private data before the file is open.
+            unsafe { (*file).private_data = KBox::into_raw(data).cast() };
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS, once, with a file that [`Self::open`] opened and nobody else uses.
+    unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: The caller guarantees the file.
+        T::release(unsafe { OpenFile::from_raw(file) });
+        // SAFETY: `open` put a box there, and nobody uses the file any more.
+        drop(unsafe { KBox::<T::Open>::from_raw((*file).private_data.cast()) });
+        0
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS with an open file of `T`.
+    unsafe extern "C" fn flush(file: *mut bindings::file, _id: bindings::fl_owner_t) -> c_int {
+        // SAFETY: The caller guarantees the file.
+        from_result(|| T::flush(unsafe { OpenFile::from_raw(file) }).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS with an open file of `T`.
+    unsafe extern "C" fn fsync(
+        file: *mut bindings::file,
+        start: i64,
+        end: i64,
+        datasync: c_int,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The caller guarantees the file.
+            T::fsync(unsafe { OpenFile::from_raw(file) }, start, end, datasync != 0).map(|()| 0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS with an open file of `T`.
+    unsafe extern "C" fn llseek(file: *mut bindings::file, offset: i64, whence: c_int) -> i64 {
+        // SAFETY: The caller guarantees the file.
+        from_result(|| T::llseek(unsafe { OpenFile::from_raw(file) }, offset, whence))
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS with a request for an open file of `T` and an iterator for the call.
+    unsafe extern "C" fn read_iter(
+        kiocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: The caller guarantees both.
+        let (mut kiocb, mut iter) = unsafe { (Kiocb::from_raw(kiocb), IovIter::from_raw(iter)) };
+        Outcome::into_c(T::read(&mut kiocb, &mut iter))
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::read_iter`].
+    unsafe extern "C" fn write_iter(
+        kiocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: The caller guarantees both.
+        let (mut kiocb, mut iter) = unsafe { (Kiocb::from_raw(kiocb), IovIter::from_raw(iter)) };
+        Outcome::into_c(T::write(&mut kiocb, &mut iter))
+    }
+
+    /// # Safety
+    ///
+    /// Called by the memory manager with the description of a mapping of an open file of `T`.
+    unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
+        // SAFETY: The caller guarantees the description and its file.
+        unsafe {
+            (*desc).vm_ops = const { &VmOps::<T>::TABLE };
+            bindings::file_accessed((*desc).file);
+        }
+        0
+    }
+}

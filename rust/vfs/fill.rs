@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bringing data into the page cache: `read_folio` and `readahead`.
+//!
+//! C headers: [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
+//!
+//! iomap says which parts of which folios must come from the store. They are collected, and then
+//! filled with one read for each contiguous run.
+
+use super::{
+    bvec::{
+        BvecIter,
+        Direction, //
+    },
+    folio::{
+        folio_range,
+        LockedFolio, //
+    },
+    mapping::CachedFile,
+    range_set::ByteRange,
+    wait::Signals,
+    Inode, //
+};
+use crate::bindings;
+use core::{
+    marker::PhantomData,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+use kernel::prelude::*;
+
+/// One mapping that covers whatever is asked for: the store has no blocks of its own to tell of.
+///
+/// # Safety
+///
+/// Called by iomap with a live iterator and its two mappings.
+unsafe extern "C" fn next_mapping(
+    iter: *const bindings::iomap_iter,
+    iomap: *mut bindings::iomap,
+    srcmap: *mut bindings::iomap,
+) -> c_int {
+    // SAFETY: The caller guarantees the three pointers.
+    unsafe {
+        if (*iomap).length != 0 {
+            let more = bindings::iomap_iter_continue(iter, iomap, srcmap, 0);
+            if more <= 0 {
+                return more;
+            }
+        }
+        (*iomap).type_ = bindings::IOMAP_MAPPED as u16;
+        (*iomap).offset = (*iter).pos;
+        (*iomap).length = (*iter).len;
+        (*iomap).addr = u64::MAX;
+    }
+    1
+}
+
+/// The mapping operations for every use of iomap here.
+pub(super) static IOMAP_OPS: bindings::iomap_ops = bindings::iomap_ops {
+    iomap_begin: None,
+    iomap_end: None,
+    iomap_next: Some(next_mapping),
+};
+
+/// A part of a locked folio that the store has to fill.
+struct Part {
+    folio: NonNull<bindings::folio>,
+    pos: i64,
+    offset: usize,
+    len: usize,
+}
+
+/// Parts of folios to fill, in ascending order.
+///
+/// # Invariants
+///
+/// Each part stands for one `read_folio_range` that iomap counts as pending, so that its folio
+/// stays locked until `iomap_finish_folio_read` is called for the part.
+struct Batch<T: CachedFile> {
+    parts: KVec<Part>,
+    _fs: PhantomData<T>,
+}
+
+impl<T: CachedFile> Batch<T> {
+    const READ_OPS: bindings::iomap_read_ops = bindings::iomap_read_ops {
+        read_folio_range: Some(Self::add),
+        submit_read: None,
+        bio_set: ptr::null_mut(),
+    };
+
+    fn new() -> Self {
+        Self {
+            parts: KVec::new(),
+            _fs: PhantomData,
+        }
+    }
+
+    /// `iomap_read_ops::read_folio_range`
+    ///
+    /// # Safety
+    ///
+    /// Called by iomap with a live iterator and a context whose `read_ctx` is a `Batch<T>` that
+    /// nobody else uses, and whose folio is locked.
+    unsafe extern "C" fn add(
+        iter: *const bindings::iomap_iter,
+        ctx: *mut bindings::iomap_read_folio_ctx,
+        len: usize,
+    ) -> c_int {
+        // SAFETY: The caller guarantees the pointers; the context was made by `run` below.
+        let (batch, folio, pos, start) = unsafe {
+            let folio = (*ctx).cur_folio;
+            (
+                &mut *(*ctx).read_ctx.cast::<Self>(),
+                folio,
+                (*iter).pos,
+                bindings::folio_pos(folio),
+            )
+        };
+        let (Some(folio), Some(offset)) = (
+            NonNull::new(folio),
+            pos.checked_sub(start).and_then(|n| usize::try_from(n).ok()),
+        ) else {
+            return EIO.to_errno();
+        };
+        let part = Part {
+            folio,
+            pos,
+            offset,
+            len,
+        };
+        // INVARIANT: Returning zero makes iomap count the range as pending.
+        match batch.parts.push(part, GFP_KERNEL) {
+            Ok(()) => 0,
+            Err(_) => ENOMEM.to_errno(),
+        }
+    }
+
+    /// Fills all parts and tells iomap the outcome of each.
+    fn finish(self, inode: &Inode<T>) {
+        let mut rest: &[Part] = &self.parts;
+        while let Some((run, after)) = split_run(rest) {
+            let error = match fill_run::<T>(inode, run) {
+                Ok(()) => 0,
+                Err(e) => e.to_errno(),
+            };
+            for part in run {
+                // SAFETY: By the type invariants the part is pending; this ends it.
+                unsafe {
+                    bindings::iomap_finish_folio_read(
+                        part.folio.as_ptr(),
+                        part.offset,
+                        part.len,
+                        error,
+                    );
+                }
+            }
+            rest = after;
+        }
+    }
+}
+
+/// Splits off the leading parts that are contiguous in the file; `None` when there are no parts.
+fn split_run(parts: &[Part]) -> Option<(&[Part], &[Part])> {
+    let mut end = parts.first()?.pos;
+    let mut count = 0usize;
+    for part in parts {
+        if part.pos != end {
+            break;
+        }
+        end = end.saturating_add_unsigned(part.len as u64);
+        count = count.saturating_add(1);
+    }
+    parts.split_at_checked(count)
+}
+
+/// Reads one contiguous run from the store; what the store does not have reads as zeros.
+fn fill_run<T: CachedFile>(inode: &Inode<T>, run: &[Part]) -> Result {
+    let mut bvecs = KVec::with_capacity(run.len(), GFP_KERNEL)?;
+    let mut len = 0usize;
+    for part in run {
+        let mut bvec = bindings::bio_vec::default();
+        // SAFETY: The part lies within its folio, which stays locked until the part is finished.
+        unsafe {
+            bindings::bvec_set_folio(&mut bvec, part.folio.as_ptr(), part.len, part.offset);
+        }
+        bvecs.push(bvec, GFP_KERNEL)?;
+        len = len.checked_add(part.len).ok_or(EOVERFLOW)?;
+    }
+    // SAFETY: The folios are locked and referenced by the page cache until the parts are finished,
+    // which happens after this call; `len` is the sum.
+    let mut iter = unsafe { BvecIter::new(Direction::ToPages, &bvecs, len) };
+    let pos = run.first().map_or(0, |part| part.pos);
+    T::fill(inode, pos, &mut iter)?;
+    iter.zero_rest();
+    Ok(())
+}
+
+/// Fills one folio, which iomap unlocks.
+///
+/// # Safety
+///
+/// `folio` is in the cache of `inode`, locked, and the lock is this function's to release.
+unsafe fn fill_folio<T: CachedFile>(inode: &Inode<T>, folio: *mut bindings::folio) {
+    let mut batch = Batch::<T>::new();
+    let mut ctx = bindings::iomap_read_folio_ctx {
+        ops: const { &Batch::<T>::READ_OPS },
+        cur_folio: folio,
+        read_ctx: ptr::from_mut(&mut batch).cast(),
+        ..Default::default()
+    };
+    // SAFETY: The context and the batch live through the call; the caller guarantees the folio.
+    unsafe { bindings::iomap_read_folio(&IOMAP_OPS, &mut ctx, ptr::null_mut()) };
+    batch.finish(inode);
+}
+
+/// `address_space_operations::read_folio`
+///
+/// At a closed gate the folio is unlocked, since the one who closed it may want the lock, and the
+/// caller is told to look anew. A task that holds a lock of the lower file may be what that one
+/// waits for; it must not wait for ever. After a while the folio is filled all the same: what it
+/// gets may be superseded, but whoever closed the gate invalidates the cache before opening it.
+///
+/// # Safety
+///
+/// Called by the VFS with a locked folio of a regular file of `T`.
+pub(super) unsafe extern "C" fn read_folio<T: CachedFile>(
+    _file: *mut bindings::file,
+    folio: *mut bindings::folio,
+) -> c_int {
+    // SAFETY: The folio is locked, so it stays in its mapping, whose host is an inode of `T`.
+    let (inode, range) = unsafe {
+        let mapping = mapping_of(folio);
+        (Inode::<T>::from_raw((*mapping).host), folio_range(folio))
+    };
+    let Some(range) = range else {
+        // SAFETY: The lock is ours to release.
+        unsafe { bindings::folio_unlock(folio) };
+        return EIO.to_errno();
+    };
+    if !T::gate_closed(inode, range) {
+        // SAFETY: As above.
+        unsafe { fill_folio(inode, folio) };
+        return 0;
+    }
+    // SAFETY: As above; the reference keeps the folio for the look after the wait.
+    unsafe {
+        bindings::folio_get(folio);
+        bindings::folio_unlock(folio);
+    }
+    let wake = T::gate_wait(inode, range, Signals::Fatal, Some(T::FAULT_LIMIT));
+    // SAFETY: The reference taken above is handed over with the lock.
+    let folio = unsafe {
+        bindings::folio_lock(folio);
+        LockedFolio::from_raw(NonNull::new_unchecked(folio))
+    };
+    if wake != super::wait::Wake::TimedOut || folio.is_uptodate() {
+        return bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int;
+    }
+    // SAFETY: The folio is locked; its mapping is null if it left the cache meanwhile.
+    if unsafe { mapping_of(folio.as_raw()) } != inode.mapping_raw() {
+        return bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int;
+    }
+    let raw = folio.into_raw();
+    // SAFETY: The lock is given to `fill_folio`; the reference is dropped here.
+    unsafe {
+        fill_folio(inode, raw);
+        bindings::folio_put(raw);
+    }
+    0
+}
+
+/// `address_space_operations::readahead`
+///
+/// All folios are in the cache and locked. If the gate is closed over any of them, none is
+/// consumed, and the caller takes them out again: a reader comes back for those it needs.
+///
+/// # Safety
+///
+/// Called by the VFS with the readahead of a regular file of `T`.
+pub(super) unsafe extern "C" fn readahead<T: CachedFile>(rac: *mut bindings::readahead_control) {
+    // SAFETY: The caller guarantees `rac` and its mapping.
+    let (inode, pos, len) = unsafe {
+        (
+            Inode::<T>::from_raw((*(*rac).mapping).host),
+            bindings::readahead_pos(rac),
+            bindings::readahead_length(rac),
+        )
+    };
+    let Some(range) = ByteRange::new(pos, len) else {
+        return;
+    };
+    if T::gate_closed(inode, range) {
+        return;
+    }
+    let mut batch = Batch::<T>::new();
+    let mut ctx = bindings::iomap_read_folio_ctx {
+        ops: const { &Batch::<T>::READ_OPS },
+        rac,
+        read_ctx: ptr::from_mut(&mut batch).cast(),
+        ..Default::default()
+    };
+    // SAFETY: The context and the batch live through the call.
+    unsafe { bindings::iomap_readahead(&IOMAP_OPS, &mut ctx, ptr::null_mut()) };
+    batch.finish(inode);
+}
+
+/// The mapping a folio is in.
+///
+/// # Safety
+///
+/// `folio` is a live folio of a page cache, or was until it was removed.
+pub(super) unsafe fn mapping_of(folio: *mut bindings::folio) -> *mut bindings::address_space {
+    // SAFETY: `mapping` is a plain member of every page cache folio.
+    unsafe { (*folio).__bindgen_anon_1.__bindgen_anon_1.mapping }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The iterator over a caller's buffers.
+//!
+//! C headers: [`include/linux/uio.h`](srctree/include/linux/uio.h)
+
+use crate::bindings;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+
+/// An `iov_iter` handed in by the VFS for one call: user memory, kernel pages, anything.
+///
+/// # Invariants
+///
+/// `raw` is a valid iterator for `'a`, and nobody else uses it meanwhile.
+pub struct IovIter<'a> {
+    raw: NonNull<bindings::iov_iter>,
+    _call: PhantomData<&'a mut bindings::iov_iter>,
+}
+
+impl IovIter<'_> {
+    /// Wraps an iterator.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is non-null, valid, and for this wrapper alone while it lives.
+    pub(super) unsafe fn from_raw(raw: *mut bindings::iov_iter) -> Self {
+        Self {
+            // SAFETY: The caller guarantees it.
+            raw: unsafe { NonNull::new_unchecked(raw) },
+            _call: PhantomData,
+        }
+    }
+
+    /// The raw iterator.
+    pub(super) fn as_raw(&self) -> *mut bindings::iov_iter {
+        self.raw.as_ptr()
+    }
+
+    /// How many bytes are left.
+    pub fn remaining(&self) -> usize {
+        // SAFETY: By the type invariants the iterator is valid.
+        unsafe { iter_count(self.raw.as_ptr()) }
+    }
+
+    /// Moves on by `bytes`, which must be at most [`IovIter::remaining`].
+    pub fn advance(&mut self, bytes: usize) {
+        // SAFETY: By the type invariants the iterator is valid.
+        unsafe { bindings::iov_iter_advance(self.raw.as_ptr(), bytes) };
+    }
+
+    /// Moves back by `bytes`, which must have been advanced over before.
+    pub fn revert(&mut self, bytes: usize) {
+        // SAFETY: By the type invariants the iterator is valid.
+        unsafe { bindings::iov_iter_revert(self.raw.as_ptr(), bytes) };
+    }
+}
+
+/// How many bytes an iterator has left, as `iov_iter_count()` does.
+///
+/// # Safety
+///
+/// `iter` is valid for reads.
+pub(super) unsafe fn iter_count(iter: *const bindings::iov_iter) -> usize {
+    // SAFETY: The caller guarantees the iterator; every kind of iterator has the count there.
+    unsafe { (*iter).__bindgen_anon_1.__bindgen_anon_1.as_ref().count }
+}

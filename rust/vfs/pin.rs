@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pages behind a caller's buffers, held for the time of a transfer.
+//!
+//! C headers: [`include/linux/uio.h`](srctree/include/linux/uio.h) (`iov_iter_extract_bvecs()`)
+//!
+//! Whoever transfers from user memory faults its pages in at some point. If that point lies under
+//! a lock of the lower file, or while a range of the cache is closed, and the memory is a mapping
+//! of the very file, the fault can wait for the one who faults. Pinned before anything else, the
+//! pages cannot fault later.
+
+use super::{
+    bvec::{
+        BvecIter,
+        Direction, //
+    },
+    iov::IovIter, //
+};
+use crate::bindings;
+use kernel::{
+    alloc::KVVec,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+/// Pages to transfer from or to.
+///
+/// # Invariants
+///
+/// `bvecs` names `len` bytes of pages that stay valid until this is dropped: pinned by it if
+/// `pinned`, else kept by the one who made the iterator.
+pub(super) struct PinnedBuffer {
+    bvecs: KVVec<bindings::bio_vec>,
+    len: usize,
+    pinned: bool,
+    direction: Direction,
+}
+
+// SAFETY: The pages are held independently of any task.
+unsafe impl Send for PinnedBuffer {}
+// SAFETY: As above.
+unsafe impl Sync for PinnedBuffer {}
+
+impl PinnedBuffer {
+    /// Pins all that is left of `iter`, which moves to its end.
+    ///
+    /// `mem_align` is the alignment of addresses that the device needs, a power of two, or zero.
+    ///
+    /// Context: process context, no locks held: user memory is faulted in.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT` if some of the memory is not there, `EINVAL` if some of it is not aligned,
+    /// `ENOMEM`. The iterator is where it was.
+    pub(super) fn pin(
+        iter: &mut IovIter<'_>,
+        direction: Direction,
+        mem_align: u32,
+    ) -> Result<Self> {
+        let total = iter.remaining();
+        // SAFETY: The iterator is valid.
+        let (pages, pinned, user) = unsafe {
+            (
+                bindings::iov_iter_npages(iter.as_raw(), c_int::MAX),
+                bindings::iov_iter_extract_will_pin(iter.as_raw()),
+                bindings::user_backed_iter(iter.as_raw()),
+            )
+        };
+        // INVARIANT: No bytes, no pages.
+        let mut buffer = Self {
+            bvecs: KVVec::with_capacity(pages.max(1) as usize, GFP_KERNEL)?,
+            len: 0,
+            pinned,
+            direction,
+        };
+        while iter.remaining() > 0 {
+            if let Err(error) = buffer.extract(iter, mem_align.saturating_sub(1)) {
+                iter.revert(total.saturating_sub(iter.remaining()));
+                return Err(error);
+            }
+        }
+        if user && direction == Direction::ToPages {
+            buffer.mark_dirty();
+        }
+        Ok(buffer)
+    }
+
+    /// Extracts some more of `iter`, at least one byte.
+    fn extract(&mut self, iter: &mut IovIter<'_>, mem_align_mask: u32) -> Result {
+        let filled = self.bvecs.len();
+        let room = self.bvecs.capacity().saturating_sub(filled);
+        let max = u16::try_from(room).unwrap_or(u16::MAX);
+        if max == 0 {
+            return Err(EFAULT);
+        }
+        let mut count: u16 = 0;
+        let spare = self.bvecs.spare_capacity_mut().as_mut_ptr();
+        // SAFETY: The iterator is valid, and there is room for `max` elements at `spare`.
+        let got = unsafe {
+            bindings::iov_iter_extract_bvecs(
+                iter.as_raw(),
+                spare.cast(),
+                iter.remaining(),
+                &mut count,
+                max,
+                mem_align_mask,
+                0,
+            )
+        };
+        let got = match usize::try_from(got) {
+            Ok(0) => return Err(EFAULT),
+            Ok(bytes) => bytes,
+            Err(_) => return Err(Error::from_errno(got as c_int)),
+        };
+        // INVARIANT: `count` more elements were initialised, which name `got` more bytes.
+        // SAFETY: As above; `count <= max`, which fits into the capacity.
+        unsafe { self.bvecs.inc_len(usize::from(count)) };
+        self.len = self.len.saturating_add(got);
+        Ok(())
+    }
+
+    /// How many bytes the buffer holds.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Which way the data go.
+    pub(super) fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// An iterator over the first `len` bytes.
+    pub(super) fn iter(&self, len: usize) -> BvecIter<'_> {
+        // SAFETY: By the type invariants; `len` is bounded by the number of bytes.
+        unsafe { BvecIter::new(self.direction, &self.bvecs, len.min(self.len)) }
+    }
+
+    /// Whether dropping the buffer has to dirty pages, which sleeps.
+    ///
+    /// The pages to read into were dirtied when they were pinned. If write-back has cleaned one of
+    /// them since, it must be dirtied again, or what was read into it can be lost.
+    pub(super) fn drop_sleeps(&self) -> bool {
+        // SAFETY: By the type invariants the pages are live.
+        self.pinned
+            && self.direction == Direction::ToPages
+            && self.bvecs.iter().any(|bvec| unsafe {
+                !bindings::folio_test_dirty(bindings::page_folio(bvec.bv_page))
+            })
+    }
+
+    /// Dirties the pages to read into.
+    fn mark_dirty(&self) {
+        for bvec in &self.bvecs {
+            // SAFETY: By the type invariants the pages are live; no locks are held.
+            unsafe { bindings::folio_mark_dirty_lock(bindings::page_folio(bvec.bv_page)) };
+        }
+    }
+}
+
+impl Drop for PinnedBuffer {
+    fn drop(&mut self) {
+        if !self.pinned {
+            return;
+        }
+        let redirty = self.drop_sleeps();
+        for bvec in &self.bvecs {
+            let bytes = bvec.bv_offset as usize + bvec.bv_len as usize;
+            // SAFETY: By the type invariants this owns a pin of each page of the range.
+            unsafe {
+                bindings::unpin_user_page_range_dirty_lock(
+                    bvec.bv_page,
+                    bytes.div_ceil(PAGE_SIZE),
+                    redirty,
+                );
+            }
+        }
+    }
+}

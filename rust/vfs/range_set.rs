@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A set of byte ranges that others can wait on.
+//!
+//! C headers: [`include/linux/interval_tree.h`](srctree/include/linux/interval_tree.h)
+//!
+//! A [`RangeSet`] holds ranges that are, for now, closed to somebody. Its members are
+//! [`RangeTicket`]s, which their owner embeds in an object of its own, so that entering the set
+//! allocates nothing. Entering and leaving are possible from any context.
+//!
+//! # Ordering
+//!
+//! The set is made for two parties that each publish something and then look at the other's
+//! publication: one enters a range and then looks at a shared place (a page cache, say), the other
+//! puts something into that place and then asks the set. [`RangeTicket::enter`] and
+//! [`RangeSet::first_overlap`] therefore both contain a full memory barrier, between what came
+//! before them and what comes after, also where the answer costs a single load. At least one of
+//! the two parties sees the other.
+
+use super::wait::{
+    Signals,
+    Wake,
+    WaitQueue, //
+};
+use crate::bindings;
+use core::{
+    cell::UnsafeCell,
+    marker::PhantomPinned,
+    ptr, //
+};
+use kernel::{
+    ffi,
+    prelude::*,
+    static_lock_class,
+    sync::{
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        },
+        barrier::{
+            self,
+            Full, //
+        },
+        new_spinlock_irq,
+        Arc,
+        SpinLockIrq, //
+    },
+    time::Jiffies,
+};
+
+/// A non-empty range of bytes of a file, `start..=last`.
+///
+/// # Invariants
+///
+/// `start <= last <= i64::MAX`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ByteRange {
+    start: u64,
+    last: u64,
+}
+
+impl ByteRange {
+    /// The range of `len` bytes from `pos`; `None` if it is empty or ends past the largest offset.
+    pub fn new(pos: i64, len: usize) -> Option<Self> {
+        let start = u64::try_from(pos).ok()?;
+        let last = start.checked_add(u64::try_from(len).ok()?.checked_sub(1)?)?;
+        // INVARIANT: `last` is `start` plus something, and checked against the largest offset.
+        (last <= i64::MAX as u64).then_some(Self { start, last })
+    }
+
+    /// First byte of the range.
+    pub fn start(self) -> i64 {
+        self.start as i64
+    }
+
+    /// Last byte of the range.
+    pub fn last(self) -> i64 {
+        self.last as i64
+    }
+
+    /// First byte after the range.
+    pub fn end(self) -> u64 {
+        // By the type invariants this cannot overflow.
+        self.last + 1
+    }
+}
+
+/// The tree itself; only ever used under the set's lock.
+struct Tree(bindings::rb_root_cached);
+
+// SAFETY: The pointers lead to tickets, which may be reached from any task under the lock.
+unsafe impl Send for Tree {}
+
+/// A set of byte ranges, see the module documentation.
+#[pin_data]
+pub struct RangeSet {
+    #[pin]
+    tree: SpinLockIrq<Tree>,
+    /// How many tickets are in `tree`, so that an empty set is seen by one load.
+    members: Atomic<i32>,
+    #[pin]
+    waiters: WaitQueue,
+}
+
+impl RangeSet {
+    /// Makes an empty set.
+    pub fn new() -> Result<Arc<Self>> {
+        Arc::pin_init(
+            pin_init!(Self {
+                tree <- new_spinlock_irq!(Tree(bindings::rb_root_cached::default()), "RangeSet"),
+                members: Atomic::new(0),
+                waiters <- WaitQueue::new(c"RangeSet", static_lock_class!()),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The member that overlaps `range`, if any: where it starts.
+    ///
+    /// Contains a full barrier, see the module documentation.
+    ///
+    /// Context: any.
+    pub fn first_overlap(&self, range: ByteRange) -> Option<i64> {
+        barrier::smp_mb(Full);
+        if self.members.load(Relaxed) == 0 {
+            return None;
+        }
+        let mut tree = self.tree.lock();
+        // SAFETY: The lock guards the tree, whose nodes are live tickets (see `RangeTicket`).
+        let node = unsafe {
+            bindings::interval_tree_iter_first(
+                ptr::from_mut(&mut tree.0),
+                range.start as ffi::c_ulong,
+                range.last as ffi::c_ulong,
+            )
+        };
+        if node.is_null() {
+            return None;
+        }
+        // SAFETY: As above, the node is live while the lock is held.
+        Some(unsafe { (*node).start } as i64)
+    }
+
+    /// Waits until no member overlaps `range`.
+    ///
+    /// That can be history as soon as this returns: look again with [`RangeSet::first_overlap`]
+    /// after publishing.
+    ///
+    /// Context: process context, may sleep.
+    pub fn wait_clear(&self, range: ByteRange, signals: Signals, limit: Option<Jiffies>) -> Wake {
+        self.waiters
+            .wait(signals, limit, || self.first_overlap(range).is_none())
+    }
+}
+
+/// A range that can be a member of a [`RangeSet`].
+///
+/// Leaves the set when dropped.
+///
+/// # Invariants
+///
+/// `node` is linked in the tree of `set` if and only if `set` is `Some`.
+#[pin_data(PinnedDrop)]
+pub struct RangeTicket {
+    node: UnsafeCell<bindings::interval_tree_node>,
+    set: UnsafeCell<Option<Arc<RangeSet>>>,
+    #[pin]
+    _pin: PhantomPinned,
+}
+
+// SAFETY: `node` is only touched under the lock of the set, `set` only by the ticket's owner: both
+// methods that change it are unsafe and demand that.
+unsafe impl Send for RangeTicket {}
+// SAFETY: As above.
+unsafe impl Sync for RangeTicket {}
+
+impl RangeTicket {
+    /// An initialiser of a ticket that is in no set.
+    pub fn new() -> impl PinInit<Self> {
+        // INVARIANT: Not linked, and no set.
+        pin_init!(Self {
+            node: UnsafeCell::new(bindings::interval_tree_node::default()),
+            set: UnsafeCell::new(None),
+            _pin: PhantomPinned,
+        })
+    }
+
+    /// Makes `range` a member of `set`.
+    ///
+    /// Contains a full barrier, see the module documentation.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else calls a method of this ticket at the same time, and it is in no set.
+    ///
+    /// Context: any.
+    pub unsafe fn enter(self: Pin<&Self>, set: &Arc<RangeSet>, range: ByteRange) {
+        // SAFETY: The caller has the ticket for itself.
+        unsafe {
+            (*self.node.get()).start = range.start as ffi::c_ulong;
+            (*self.node.get()).last = range.last as ffi::c_ulong;
+            // INVARIANT: Linked below.
+            *self.set.get() = Some(set.clone());
+        }
+        let mut tree = set.tree.lock();
+        // SAFETY: The node is not linked (no set), pinned, and leaves the tree before it dies.
+        unsafe { bindings::interval_tree_insert(self.node.get(), ptr::from_mut(&mut tree.0)) };
+        set.members.add(1, Relaxed);
+        drop(tree);
+        barrier::smp_mb(Full);
+    }
+
+    /// Leaves the set, if the ticket is in one, and wakes those who wait on it.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else calls a method of this ticket at the same time.
+    ///
+    /// Context: any.
+    pub unsafe fn leave(self: Pin<&Self>) {
+        // SAFETY: The caller has the ticket for itself.
+        let Some(set) = (unsafe { (*self.set.get()).take() }) else {
+            return;
+        };
+        let mut tree = set.tree.lock();
+        // SAFETY: By the type invariants the node was linked in this tree.
+        unsafe { bindings::interval_tree_remove(self.node.get(), ptr::from_mut(&mut tree.0)) };
+        set.members.add(-1, Relaxed);
+        drop(tree);
+        set.waiters.wake_all();
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for RangeTicket {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: A mutable reference excludes every other user.
+        unsafe { self.as_ref().leave() };
+    }
+}

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Direct transfers: a caller's pages to or from a lower file, past the upper page cache.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h) (`vfs_iocb_iter_read()`,
+//! `vfs_iocb_iter_write()`)
+//!
+//! A [`Transfer`] is the container of one request to the lower file. It has two owners: the
+//! submitter, until the lower call has returned (the lower filesystem looks at its kiocb and file
+//! after it has queued a request, see `ext4_dio_read_iter()`), and the completion. Each holds an
+//! [`Arc`], so the container dies with the later of the two.
+//!
+//! What the filesystem does when the lower file is done, [`DirectFile::finish`], runs exactly once:
+//! on return of the lower call if it was not queued, else from the lower completion, there and then
+//! or, if it has to sleep, on the upper superblock's work queue. (On the lower's it could wait for
+//! work behind itself.)
+
+use super::{
+    bvec::Direction,
+    iov::IovIter,
+    kiocb::{
+        Kiocb,
+        Outcome,
+        PendingKiocb, //
+    },
+    lower::LowerFile,
+    pin::PinnedBuffer,
+    range_set::{
+        ByteRange,
+        RangeSet,
+        RangeTicket, //
+    },
+    FileSystem,
+    Inode, //
+};
+use crate::bindings;
+use core::{
+    cell::UnsafeCell,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::to_result,
+    ffi,
+    impl_has_work,
+    new_work,
+    prelude::*,
+    sync::Arc,
+    types::Opaque,
+    workqueue::{
+        Queue,
+        Work,
+        WorkItem, //
+    },
+};
+
+/// A filesystem whose regular files can be transferred directly.
+pub trait DirectFile: FileSystem {
+    /// Whether [`DirectFile::finish`] has to sleep.
+    ///
+    /// Context: any, hard interrupts included.
+    fn finish_sleeps(inode: &Inode<Self>, done: &Finished) -> bool;
+
+    /// Does what has to be done between the end of the lower transfer and the caller's learning of
+    /// it, and says what the caller learns.
+    ///
+    /// Context: any, unless [`DirectFile::finish_sleeps`] answered that it sleeps; then process
+    /// context.
+    fn finish(inode: &Inode<Self>, done: &Finished) -> Result<usize>;
+}
+
+/// A lower transfer that has ended.
+pub struct Finished {
+    /// Which way the data went.
+    pub direction: Direction,
+    /// The range that was submitted.
+    pub range: ByteRange,
+    /// What the lower file said.
+    pub result: Result<usize>,
+    /// Whether the caller still waits in its call.
+    pub inline: bool,
+}
+
+/// Pages to transfer, pinned, before any lock is taken.
+pub struct Buffer(PinnedBuffer);
+
+impl Buffer {
+    /// Pins the pages of `iter`, which moves to its end.
+    ///
+    /// Context: process context, no locks held.
+    ///
+    /// # Errors
+    ///
+    /// `EFAULT`, `EINVAL` (not aligned to `mem_align`), `ENOMEM`; the iterator is where it was.
+    pub fn pin(iter: &mut IovIter<'_>, direction: Direction, mem_align: u32) -> Result<Self> {
+        PinnedBuffer::pin(iter, direction, mem_align).map(Self)
+    }
+
+    /// How many bytes the buffer holds.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// What the completion needs of the submission, and leaves for it.
+struct State {
+    buffer: Option<PinnedBuffer>,
+    upper: Option<PendingKiocb>,
+    result: ffi::c_long,
+}
+
+/// One direct transfer, see the module documentation.
+///
+/// # Invariants
+///
+/// - `inode` is referenced by the file of the request from above until that is completed.
+/// - `state` and `ticket` are used by one party at a time: [`Prepared`] until it submits, and from
+///   then on whoever runs [`Transfer::end`].
+#[pin_data]
+struct Transfer<T: DirectFile> {
+    kiocb: Opaque<bindings::kiocb>,
+    file: LowerFile,
+    inode: NonNull<Inode<T>>,
+    direction: Direction,
+    range: ByteRange,
+    state: UnsafeCell<State>,
+    #[pin]
+    ticket: RangeTicket,
+    #[pin]
+    work: Work<Transfer<T>>,
+}
+
+impl_has_work! {
+    impl{T: DirectFile} HasWork<Transfer<T>> for Transfer<T> { self.work }
+}
+
+// SAFETY: What is not itself shareable is used by one party at a time, by the type invariants.
+unsafe impl<T: DirectFile> Send for Transfer<T> {}
+// SAFETY: As above.
+unsafe impl<T: DirectFile> Sync for Transfer<T> {}
+
+/// The request flags that mean the same to the lower file.
+const LOWER_FLAGS: i32 = bindings::IOCB_NOWAIT
+    | bindings::IOCB_DSYNC
+    | bindings::IOCB_SYNC
+    | bindings::IOCB_DIRECT
+    | bindings::IOCB_WRITE;
+
+/// A transfer that was not submitted yet. Dropping it undoes everything.
+///
+/// # Invariants
+///
+/// Nobody else uses the transfer.
+pub struct Prepared<T: DirectFile>(Arc<Transfer<T>>);
+
+impl<T: DirectFile> Prepared<T> {
+    /// Prepares the transfer of `buffer`, cut to `range`, for the request `upper`.
+    ///
+    /// Context: process context, may sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub fn new(
+        upper: &Kiocb<'_, T>,
+        file: LowerFile,
+        buffer: Buffer,
+        range: ByteRange,
+    ) -> Result<Self> {
+        let inode = upper.inode();
+        init_work_queue(inode)?;
+        let mut kiocb = bindings::kiocb {
+            ki_filp: file.as_raw(),
+            ki_pos: range.start(),
+            ki_flags: upper.flags() & LOWER_FLAGS,
+            ..Default::default()
+        };
+        // SAFETY: The upper request is valid.
+        unsafe {
+            kiocb.ki_ioprio = (*upper.as_raw()).ki_ioprio;
+            kiocb.ki_write_stream = (*upper.as_raw()).ki_write_stream;
+        }
+        let direction = buffer.0.direction();
+        if direction == Direction::FromPages {
+            kiocb.ki_flags |= bindings::IOCB_WRITE;
+        }
+        let transfer = Arc::pin_init(
+            // INVARIANT: The request's file pins the inode; nobody else has the transfer yet.
+            pin_init!(Transfer {
+                kiocb: Opaque::new(kiocb),
+                file,
+                inode: NonNull::from(inode),
+                direction,
+                range,
+                state: UnsafeCell::new(State {
+                    buffer: Some(buffer.0),
+                    upper: None,
+                    result: 0,
+                }),
+                ticket <- RangeTicket::new(),
+                work <- new_work!("Transfer::work"),
+            }),
+            GFP_KERNEL,
+        )?;
+        // INVARIANT: It was made just now.
+        Ok(Self(transfer))
+    }
+
+    /// Makes the transfer's range a member of `set` until the transfer has ended.
+    ///
+    /// A second call does nothing. Contains a full barrier, see [`super::range_set`].
+    pub fn enter(&mut self, set: &Arc<RangeSet>) {
+        // SAFETY: By the type invariants nobody else uses the ticket.
+        unsafe { self.0.ticket().enter(set, self.0.range) };
+    }
+
+    /// Takes the transfer's range out of the set again, if it is in one.
+    pub fn leave(&mut self) {
+        // SAFETY: By the type invariants nobody else uses the ticket.
+        unsafe { self.0.ticket().leave() };
+    }
+
+    /// Submits the transfer to the lower file.
+    ///
+    /// If `upper` can be queued and `may_queue` is set, the result can be [`Outcome::Queued`]; else
+    /// this waits for the end of the transfer.
+    ///
+    /// Context: process context, may sleep (unless the request may not); the upper `i_rwsem` is
+    /// held, no folio lock and no `invalidate_lock`.
+    ///
+    /// # Errors
+    ///
+    /// What [`DirectFile::finish`] makes of the lower file's.
+    pub fn submit(self, upper: &mut Kiocb<'_, T>, may_queue: bool) -> Result<Outcome> {
+        let transfer = self.0;
+        let queueable = may_queue && !upper.is_sync();
+        let kiocb = transfer.kiocb.get();
+        if queueable {
+            // SAFETY: Nobody else uses the state before the lower call. The result of this call
+            // is `Queued` unless the duty is taken back below.
+            unsafe {
+                (*transfer.state.get()).upper = Some(upper.defer());
+                (*kiocb).ki_complete = Some(Transfer::<T>::lower_complete);
+            }
+        }
+        // The completion's reference. It goes to `lower_complete`, or is taken back below.
+        let completion = Arc::into_raw(transfer.clone());
+        let ret = transfer.call_lower();
+        if ret == -(bindings::EIOCBQUEUED as isize) {
+            return Ok(Outcome::queued());
+        }
+        // SAFETY: The lower file did not queue the request, so it does not complete it.
+        let transfer = unsafe {
+            drop(transfer);
+            Arc::from_raw(completion)
+        };
+        // SAFETY: As above: nobody else uses the state. The caller completes the request itself.
+        unsafe { (*transfer.state.get()).upper = None };
+        transfer.end(lower_result(ret), true).map(Outcome::Done)
+    }
+}
+
+impl<T: DirectFile> Transfer<T> {
+    fn ticket(&self) -> Pin<&RangeTicket> {
+        // SAFETY: The ticket is structurally pinned, and transfers only live in pinned `Arc`s.
+        unsafe { Pin::new_unchecked(&self.ticket) }
+    }
+
+    fn inode(&self) -> &Inode<T> {
+        // SAFETY: By the type invariants, as long as the upper request is not complete; nothing
+        // looks at the inode afterwards.
+        unsafe { self.inode.as_ref() }
+    }
+
+    /// Calls the lower file. Returns what it returns.
+    fn call_lower(&self) -> isize {
+        let len = usize::try_from(self.range.end().saturating_sub(self.range.start() as u64))
+            .unwrap_or(usize::MAX);
+        // SAFETY: The submitter alone uses the state until the lower call; the completion takes
+        // the buffer only after the pages were transferred.
+        let Some(buffer) = (unsafe { (*self.state.get()).buffer.as_ref() }) else {
+            return EIO.to_errno() as isize;
+        };
+        // SAFETY: The inode lives; `end` has the matching `inode_dio_end`.
+        unsafe { bindings::inode_dio_begin(self.inode().as_raw()) };
+        let mut iter = buffer.iter(len);
+        // SAFETY: The kiocb is initialised, and lives until the lower file is done with it (module
+        // documentation); so do the pages. The lower file does not use the iterator after it
+        // returned.
+        unsafe {
+            match self.direction {
+                Direction::FromPages => bindings::vfs_iocb_iter_write(
+                    self.file.as_raw(),
+                    self.kiocb.get(),
+                    iter.as_raw(),
+                ),
+                Direction::ToPages => bindings::vfs_iocb_iter_read(
+                    self.file.as_raw(),
+                    self.kiocb.get(),
+                    iter.as_raw(),
+                ),
+            }
+        }
+    }
+
+    /// `kiocb::ki_complete` of the lower request. Context: any.
+    ///
+    /// # Safety
+    ///
+    /// Called by the lower file, once, with the kiocb of a transfer that it queued.
+    unsafe extern "C" fn lower_complete(kiocb: *mut bindings::kiocb, ret: ffi::c_long) {
+        // SAFETY: `submit` put the kiocb into a transfer, and left a reference for this call.
+        let this = unsafe {
+            let opaque = kiocb.cast::<Opaque<bindings::kiocb>>();
+            Arc::from_raw(kernel::container_of!(opaque, Self, kiocb).cast_const())
+        };
+        if this.direction == Direction::FromPages {
+            // SAFETY: `vfs_iocb_iter_write` started the write and leaves its end to the completion
+            // of a queued request.
+            unsafe { bindings::kiocb_end_write(kiocb) };
+        }
+        // SAFETY: The lower file is done, and the submitter does not use the state any more.
+        let sleeps = unsafe {
+            let state = this.state.get();
+            (*state).result = ret;
+            (*state).buffer.as_ref().is_some_and(PinnedBuffer::drop_sleeps)
+        } || T::finish_sleeps(this.inode(), &this.finished(lower_result(ret), false));
+        if !sleeps {
+            this.complete();
+            return;
+        }
+        // SAFETY: `Prepared::new` made sure of the queue, which lives as long as the superblock.
+        let queue = unsafe { Queue::from_raw((*(*this.inode().as_raw()).i_sb).s_dio_done_wq) };
+        // The work item was never queued before, so this cannot fail.
+        let _ = queue.enqueue(this);
+    }
+
+    fn finished(&self, result: Result<usize>, inline: bool) -> Finished {
+        Finished {
+            direction: self.direction,
+            range: self.range,
+            result,
+            inline,
+        }
+    }
+
+    /// Ends the transfer: the filesystem's part, then the gate opens, then the pages are let go.
+    fn end(&self, result: Result<usize>, inline: bool) -> Result<usize> {
+        let result = T::finish(self.inode(), &self.finished(result, inline));
+        // SAFETY: By the type invariants this is the one who uses ticket and state now.
+        unsafe {
+            self.ticket().leave();
+            (*self.state.get()).buffer = None;
+            bindings::inode_dio_end(self.inode().as_raw());
+        }
+        result
+    }
+
+    /// Ends a queued transfer and completes the request from above.
+    fn complete(&self) {
+        // SAFETY: By the type invariants this is the one who uses the state now.
+        let (upper, ret) = unsafe {
+            let state = self.state.get();
+            ((*state).upper.take(), (*state).result)
+        };
+        let result = self.end(lower_result(ret), false);
+        if let Some(mut upper) = upper {
+            if let Ok(bytes) = result {
+                upper.set_pos(self.range.start().saturating_add_unsigned(bytes as u64));
+            }
+            upper.complete(result);
+        }
+    }
+}
+
+impl<T: DirectFile> WorkItem for Transfer<T> {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        this.complete();
+    }
+}
+
+/// The result of a lower call or completion.
+fn lower_result(ret: isize) -> Result<usize> {
+    usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
+}
+
+/// Makes sure that the upper superblock has a queue for completions that sleep.
+fn init_work_queue<T: FileSystem>(inode: &Inode<T>) -> Result {
+    // SAFETY: The superblock lives as long as its inode. The queue is set once, atomically.
+    unsafe {
+        let sb = (*inode.as_raw()).i_sb;
+        let queue = core::ptr::addr_of!((*sb).s_dio_done_wq).read_volatile();
+        if queue.is_null() {
+            to_result(bindings::sb_init_dio_done_wq(sb))?;
+        }
+    }
+    Ok(())
+}

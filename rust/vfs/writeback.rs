@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Writing dirty folios back to the store: `writepages`.
+//!
+//! C headers: [`include/linux/writeback.h`](srctree/include/linux/writeback.h),
+//! [`include/linux/iomap.h`](srctree/include/linux/iomap.h)
+//!
+//! iomap says which blocks of a folio are dirty. Its callback runs with the folio locked, where
+//! the store must not be written (that takes the lower file's `i_rwsem`, whose holder may be
+//! faulting in this very folio). So the callback only collects, and the store is written after the
+//! folio was unlocked, with one write for each contiguous run.
+
+use super::{
+    bvec::{
+        BvecIter,
+        Direction, //
+    },
+    mapping::CachedFile,
+    scope::NofsGuard,
+    Inode, //
+};
+use crate::bindings;
+use core::{
+    marker::PhantomData,
+    ptr::{
+        self,
+        NonNull, //
+    },
+};
+use kernel::prelude::*;
+
+/// Dirty bytes of one folio that is under writeback.
+struct Part {
+    folio: NonNull<bindings::folio>,
+    pos: u64,
+    /// What iomap counts: whole blocks.
+    blocks: usize,
+    /// What is written: blocks up to the end of the file.
+    data: usize,
+}
+
+/// Parts that are collected until they are worth a write.
+///
+/// # Invariants
+///
+/// Each part stands for one `writeback_range` that iomap counts as pending, so that its folio
+/// stays under writeback until `iomap_finish_folio_write` is called for the part.
+struct Batch<'a, T: CachedFile> {
+    inode: &'a Inode<T>,
+    parts: KVec<Part>,
+    bvecs: KVec<bindings::bio_vec>,
+    bytes: usize,
+    _fs: PhantomData<T>,
+}
+
+/// A batch is written when it holds this many bytes: enough for a large write to the store, and
+/// little enough that folios do not stay under writeback for long.
+const BATCH_BYTES: usize = 4 << 20;
+
+impl<'a, T: CachedFile> Batch<'a, T> {
+    const OPS: bindings::iomap_writeback_ops = bindings::iomap_writeback_ops {
+        writeback_range: Some(Self::add),
+        writeback_submit: None,
+    };
+
+    fn new(inode: &'a Inode<T>) -> Self {
+        Self {
+            inode,
+            parts: KVec::new(),
+            bvecs: KVec::new(),
+            bytes: 0,
+            _fs: PhantomData,
+        }
+    }
+
+    /// Makes room for every part that one more folio can have, so that adding them cannot fail.
+    fn reserve(&mut self, folio: NonNull<bindings::folio>) -> Result {
+        // SAFETY: The folio is locked by the caller of `write_folio`, the inode is live.
+        let blocks = unsafe {
+            bindings::folio_size(folio.as_ptr()) >> u32::from((*self.inode.as_raw()).i_blkbits)
+        };
+        let room = blocks.max(1);
+        // Under a folio lock, memory may not be had from a filesystem.
+        let _nofs = NofsGuard::new();
+        self.parts.reserve(room, GFP_KERNEL)?;
+        self.bvecs.reserve(room, GFP_KERNEL)?;
+        Ok(())
+    }
+
+    /// `iomap_writeback_ops::writeback_range`
+    ///
+    /// # Safety
+    ///
+    /// Called by iomap with a context whose `wb_ctx` is a `Batch<T>` that nobody else uses, and a
+    /// folio of its inode, locked and under writeback, of which `len` bytes at `pos` are dirty.
+    unsafe extern "C" fn add(
+        wpc: *mut bindings::iomap_writepage_ctx,
+        folio: *mut bindings::folio,
+        pos: u64,
+        len: u32,
+        end_pos: u64,
+    ) -> isize {
+        // SAFETY: The caller guarantees the context; `writepages` made its `wb_ctx`.
+        let batch = unsafe { &mut *(*wpc).wb_ctx.cast::<Self>() };
+        // SAFETY: As above.
+        unsafe { (*wpc).iomap.type_ = bindings::IOMAP_MAPPED as u16 };
+        let blocks = len as usize;
+        let data = usize::try_from(end_pos.saturating_sub(pos))
+            .unwrap_or(usize::MAX)
+            .min(blocks);
+        let Some(folio) = NonNull::new(folio) else {
+            return EIO.to_errno() as isize;
+        };
+        let part = Part {
+            folio,
+            pos,
+            blocks,
+            data,
+        };
+        // INVARIANT: Returning the length makes iomap count the part as pending.
+        if batch.parts.push_within_capacity(part).is_err() {
+            // `reserve` made room for every block of the folio.
+            return ENOMEM.to_errno() as isize;
+        }
+        batch.bytes = batch.bytes.saturating_add(blocks);
+        blocks as isize
+    }
+
+    /// Writes what was collected. Errors go to the mapping, whose next `fsync` reports them.
+    ///
+    /// Context: process context, may sleep; no folio is locked.
+    fn submit(&mut self) {
+        let mut rest: &[Part] = &self.parts;
+        while let Some((run, after)) = split_run(rest) {
+            if let Err(error) = write_run(self.inode, run, &mut self.bvecs) {
+                self.inode.set_mapping_error(error);
+            }
+            for part in run {
+                // SAFETY: By the type invariants the part is pending; this ends it.
+                unsafe {
+                    bindings::iomap_finish_folio_write(
+                        self.inode.as_raw(),
+                        part.folio.as_ptr(),
+                        part.blocks,
+                    );
+                }
+            }
+            rest = after;
+        }
+        self.parts.clear();
+        self.bytes = 0;
+    }
+}
+
+impl<T: CachedFile> Drop for Batch<'_, T> {
+    fn drop(&mut self) {
+        // A part that is never finished would hang every later wait for its folio.
+        self.submit();
+    }
+}
+
+/// Splits off the leading parts that are contiguous in the file; `None` when there are no parts.
+fn split_run(parts: &[Part]) -> Option<(&[Part], &[Part])> {
+    let mut end = parts.first()?.pos;
+    let mut count = 0usize;
+    for part in parts {
+        if part.pos != end {
+            break;
+        }
+        end = end.saturating_add(part.data as u64);
+        count = count.saturating_add(1);
+    }
+    parts.split_at_checked(count)
+}
+
+/// Writes one contiguous run to the store. `bvecs` has room for all parts of the batch.
+fn write_run<T: CachedFile>(
+    inode: &Inode<T>,
+    run: &[Part],
+    bvecs: &mut KVec<bindings::bio_vec>,
+) -> Result {
+    bvecs.clear();
+    let mut len = 0usize;
+    for part in run {
+        let mut bvec = bindings::bio_vec::default();
+        // SAFETY: The part lies within its folio, which is under writeback and therefore stays.
+        unsafe {
+            let offset = part.pos.saturating_sub(bindings::folio_pos(part.folio.as_ptr()) as u64);
+            bindings::bvec_set_folio(&mut bvec, part.folio.as_ptr(), part.data, offset as usize);
+        }
+        bvecs.push_within_capacity(bvec).map_err(|_| ENOMEM)?;
+        len = len.checked_add(part.data).ok_or(EOVERFLOW)?;
+    }
+    let pos = run.first().map_or(0, |part| part.pos as i64);
+    // SAFETY: The folios are under writeback until the parts are finished, after this call.
+    let mut iter = unsafe { BvecIter::new(Direction::FromPages, bvecs, len) };
+    T::write_back(inode, pos, &mut iter)
+}
+
+/// `address_space_operations::writepages`
+///
+/// # Safety
+///
+/// Called by the VFS with the mapping of a regular file of `T`.
+pub(super) unsafe extern "C" fn writepages<T: CachedFile>(
+    mapping: *mut bindings::address_space,
+    wbc: *mut bindings::writeback_control,
+) -> c_int {
+    // SAFETY: The caller guarantees the mapping, whose host is an inode of `T`.
+    let inode = unsafe { Inode::<T>::from_raw((*mapping).host) };
+    let mut batch = Batch::new(inode);
+    let mut wpc = bindings::iomap_writepage_ctx {
+        inode: inode.as_raw(),
+        wbc,
+        ops: const { &Batch::<T>::OPS },
+        ..Default::default()
+    };
+    let mut folio = ptr::null_mut();
+    let mut error = 0;
+    loop {
+        // SAFETY: `folio` is what the last call returned, as the iterator wants it.
+        folio = unsafe { bindings::writeback_iter(mapping, wbc, folio, &mut error) };
+        let Some(locked) = NonNull::new(folio) else {
+            break;
+        };
+        wpc.wb_ctx = ptr::from_mut(&mut batch).cast();
+        // SAFETY: The iterator returns the folio locked, its dirty flag cleared.
+        error = unsafe { write_folio::<T>(&mut wpc, locked, &mut batch) };
+        if batch.bytes >= BATCH_BYTES || error != 0 {
+            batch.submit();
+        }
+    }
+    batch.submit();
+    error
+}
+
+/// Collects the dirty parts of one folio, and unlocks it.
+///
+/// # Safety
+///
+/// `folio` is locked on behalf of the caller and was cleaned for this writeback; `wpc.wb_ctx`
+/// is `batch`.
+unsafe fn write_folio<T: CachedFile>(
+    wpc: &mut bindings::iomap_writepage_ctx,
+    folio: NonNull<bindings::folio>,
+    batch: &mut Batch<'_, T>,
+) -> c_int {
+    let error = match batch.reserve(folio) {
+        // SAFETY: The caller guarantees the folio's state.
+        Ok(()) => unsafe { bindings::iomap_writeback_folio(wpc, folio.as_ptr()) },
+        Err(e) => {
+            // Nothing is lost: the folio stays dirty for a later try.
+            // SAFETY: The folio is locked.
+            unsafe { bindings::folio_redirty_for_writepage(wpc.wbc, folio.as_ptr()) };
+            e.to_errno()
+        }
+    };
+    // SAFETY: The lock is ours to release.
+    unsafe { bindings::folio_unlock(folio.as_ptr()) };
+    error
+}
