@@ -37,6 +37,9 @@ pub struct BvecIter<'a> {
     _bvecs: PhantomData<&'a [bindings::bio_vec]>,
 }
 
+// SAFETY: The pages are not bound to a task, and the array is only read.
+unsafe impl Send for BvecIter<'_> {}
+
 impl<'a> BvecIter<'a> {
     /// An iterator over the first `len` bytes of `bvecs`.
     ///

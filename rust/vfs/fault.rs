@@ -7,7 +7,10 @@
 use super::{
     fill::mapping_of,
     folio::folio_range,
-    mapping::CachedFile,
+    mapping::{
+        fault_limit,
+        CachedFile, //
+    },
     wait::{
         Signals,
         Wake, //
@@ -89,7 +92,7 @@ impl<T: CachedFile> VmOps<T> {
         // SAFETY: The caller guarantees the fault.
         let from_user = unsafe { (*vmf).flags } & bindings::fault_flag_FAULT_FLAG_USER != 0;
         // A task that faults in user mode holds no lock that anybody could wait for.
-        let limit = (!from_user).then_some(T::FAULT_LIMIT);
+        let limit = (!from_user).then(fault_limit::<T>);
         match T::gate_wait(inode, range, Signals::Fatal, limit) {
             Wake::Ready | Wake::Killed => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
             Wake::TimedOut => bindings::vm_fault_reason_VM_FAULT_SIGBUS,

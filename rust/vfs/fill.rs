@@ -16,7 +16,10 @@ use super::{
         folio_range,
         LockedFolio, //
     },
-    mapping::CachedFile,
+    mapping::{
+        fault_limit,
+        CachedFile, //
+    },
     range_set::ByteRange,
     wait::Signals,
     Inode, //
@@ -249,7 +252,7 @@ pub(super) unsafe extern "C" fn read_folio<T: CachedFile>(
         bindings::folio_get(folio);
         bindings::folio_unlock(folio);
     }
-    let wake = T::gate_wait(inode, range, Signals::Fatal, Some(T::FAULT_LIMIT));
+    let wake = T::gate_wait(inode, range, Signals::Fatal, Some(fault_limit::<T>()));
     // SAFETY: The reference taken above is handed over with the lock.
     let folio = unsafe {
         bindings::folio_lock(folio);

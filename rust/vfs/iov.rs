@@ -4,6 +4,7 @@
 //!
 //! C headers: [`include/linux/uio.h`](srctree/include/linux/uio.h)
 
+use super::bvec::Direction;
 use crate::bindings;
 use core::{
     marker::PhantomData,
@@ -43,6 +44,16 @@ impl IovIter<'_> {
     pub fn remaining(&self) -> usize {
         // SAFETY: By the type invariants the iterator is valid.
         unsafe { iter_count(self.raw.as_ptr()) }
+    }
+
+    /// Which way the data go.
+    pub fn direction(&self) -> Direction {
+        // SAFETY: By the type invariants the iterator is valid.
+        if unsafe { (*self.raw.as_ptr()).data_source } {
+            Direction::FromPages
+        } else {
+            Direction::ToPages
+        }
     }
 
     /// Moves on by `bytes`, which must be at most [`IovIter::remaining`].

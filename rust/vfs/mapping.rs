@@ -43,7 +43,10 @@ use crate::bindings;
 use core::marker::PhantomData;
 use kernel::{
     prelude::*,
-    time::Jiffies, //
+    time::{
+        msecs_to_jiffies,
+        Jiffies, //
+    },
 };
 
 /// A filesystem whose regular files have a gated page cache.
@@ -81,11 +84,16 @@ pub trait CachedFile: FileSystem {
     /// Context: process context, may sleep; the inode's `i_rwsem` is held.
     fn direct_io(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome>;
 
-    /// How long a fault that the kernel raised itself may wait for the gate.
+    /// How long a fault that the kernel raised itself may wait for the gate, in milliseconds.
     ///
     /// A task that holds the lower file's `i_rwsem` and touches a mapping of the upper file can
     /// wait for a writer that waits for that very lock. This limit ends it.
-    const FAULT_LIMIT: Jiffies;
+    const FAULT_LIMIT_MS: u32;
+}
+
+/// [`CachedFile::FAULT_LIMIT_MS`] as the wait queue takes it.
+pub(super) fn fault_limit<T: CachedFile>() -> Jiffies {
+    msecs_to_jiffies(T::FAULT_LIMIT_MS)
 }
 
 /// The address space operations of `T`'s regular files.

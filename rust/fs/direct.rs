@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Direct I/O: past the page cache above, yet in agreement with it.
+//!
+//! A direct write goes through these steps, in this order, and the order is the point:
+//!
+//! 1. Its user pages are pinned, before any lock is taken and before its range is registered: a
+//!    buffer mapped from this very file cannot fault at a bad time later.
+//! 2. The inode lock is taken: shared inside the file, exclusive to extend it. Limits are checked.
+//! 3. The range is registered ([`super::registry`]).
+//! 4. Dirty pages of the range are written back, and the range is invalidated. Failing is clean
+//!    here: nothing was submitted.
+//! 5. The write is submitted to the lower file.
+//! 6. When the lower file is done, with whatever result: the range is invalidated again, the size
+//!    is published, the range leaves the registry, and the caller learns the result. It learns it
+//!    once: a queued request has given its duty to complete away ([`crate::vfs::kiocb`]), and an
+//!    error that comes afterwards has only the mapping to go to.
+//!
+//! A direct read pins, locks, flushes its range, and submits.
+
+use super::{
+    lower_io,
+    stats::Stats,
+    Diofs, //
+};
+use crate::vfs::{
+    bvec::Direction,
+    file::RegularFile,
+    iov::IovIter,
+    kiocb::{
+        Kiocb,
+        Outcome, //
+    },
+    lock::{
+        Hold,
+        InodeLock, //
+    },
+    range_set::ByteRange,
+    transfer::{
+        Buffer,
+        DirectFile,
+        Finished,
+        Prepared, //
+    },
+    Inode, //
+};
+use kernel::prelude::*;
+
+/// How often the first invalidation is tried. Once the range is registered, only those who had
+/// passed their look at the registry can dirty a folio again, each once.
+const INVALIDATION_TRIES: usize = 32;
+
+/// Reads directly. Context: process context, no locks held.
+pub fn read(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+    let inode = kiocb.inode();
+    if iter.remaining() == 0 || kiocb.pos() >= inode.size() {
+        return Ok(Outcome::Done(0));
+    }
+    stats(inode).dio_reads.inc();
+    with_buffer(kiocb, iter, Direction::ToPages, |kiocb, buffer| {
+        let lock = InodeLock::acquire(inode, Hold::Shared, kiocb.is_nowait())?;
+        let outcome = read_locked(kiocb, buffer);
+        drop(lock);
+        outcome
+    })
+}
+
+/// Writes directly. Context: process context, no locks held.
+pub fn write(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+    if iter.remaining() == 0 {
+        return Ok(Outcome::Done(0));
+    }
+    stats(kiocb.inode()).dio_writes.inc();
+    let outcome = with_buffer(kiocb, iter, Direction::FromPages, |kiocb, buffer| {
+        let (lock, range) = lock_for_write(kiocb, buffer.len())?;
+        let Some(range) = range else {
+            return Ok(Outcome::Done(0));
+        };
+        let outcome = write_locked(kiocb, buffer, range);
+        drop(lock);
+        outcome
+    });
+    match outcome {
+        Err(error) if error == EBUSY => busy(kiocb, iter),
+        outcome => outcome,
+    }
+}
+
+/// `address_space_operations::direct_IO`, for those who come with the inode lock held.
+pub fn direct_io(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+    let Some(range) = ByteRange::new(kiocb.pos(), iter.remaining()) else {
+        return Ok(Outcome::Done(0));
+    };
+    let direction = iter.direction();
+    with_buffer(kiocb, iter, direction, |kiocb, buffer| match direction {
+        Direction::ToPages => read_locked(kiocb, buffer),
+        Direction::FromPages => write_locked(kiocb, buffer, range).map_err(|error| {
+            // What cannot be invalidated is an I/O error to this caller.
+            if error == EBUSY {
+                EIO
+            } else {
+                error
+            }
+        }),
+    })
+}
+
+/// Pins what is left of `iter` around `transfer`, and leaves `iter` where the result says.
+fn with_buffer(
+    kiocb: &mut Kiocb<'_, Diofs>,
+    iter: &mut IovIter<'_>,
+    direction: Direction,
+    transfer: impl FnOnce(&mut Kiocb<'_, Diofs>, Buffer) -> Result<Outcome>,
+) -> Result<Outcome> {
+    let inode = kiocb.inode();
+    let total = iter.remaining();
+    let mem_align = lower_io::cache_file(inode)?.mem_align;
+    let buffer = Buffer::pin(iter, direction, mem_align)?;
+    let outcome = transfer(kiocb, buffer);
+    match &outcome {
+        Ok(Outcome::Done(bytes)) => {
+            iter.revert(total.saturating_sub(*bytes));
+            kiocb.advance(*bytes);
+        }
+        // A queued request may be complete already: neither it nor its iterator may be touched.
+        Ok(Outcome::Queued(_)) => stats(inode).dio_async.inc(),
+        Err(_) => iter.revert(total),
+    }
+    outcome
+}
+
+/// Reads with the inode lock held: flushes the range and submits.
+fn read_locked(kiocb: &mut Kiocb<'_, Diofs>, buffer: Buffer) -> Result<Outcome> {
+    let inode = kiocb.inode();
+    let Some(range) = ByteRange::new(kiocb.pos(), buffer.len()) else {
+        return Err(EINVAL);
+    };
+    flush_for_read(inode, range, kiocb.is_nowait())?;
+    let file = kiocb.file().data().lower.clone();
+    let nowait = kiocb.is_nowait();
+    Prepared::new(kiocb, file, buffer, range)?
+        .submit(kiocb, true)
+        .map_err(|error| nowait_error(nowait, error))
+}
+
+/// Makes the lower file hold what a direct read of `range` has to return: all that was written or
+/// stored before, and as much of the file as there is above.
+fn flush_for_read(inode: &Inode<Diofs>, range: ByteRange, nowait: bool) -> Result {
+    if !inode.has_pages() {
+        return Ok(());
+    }
+    let size = inode.size();
+    let lower_size = inode.data().lower.size();
+    let wanted = i64::try_from(range.end()).unwrap_or(i64::MAX).min(size);
+    // Where the lower file ends early, data beyond its end are still to be written back, and what
+    // lies between is a hole above but the end of the file below.
+    let behind = (lower_size < wanted)
+        .then(|| ByteRange::new(lower_size, size.saturating_sub(lower_size) as usize))
+        .flatten();
+    if !inode.range_needs_writeback(range) && behind.is_none() {
+        return Ok(());
+    }
+    if nowait {
+        return Err(EAGAIN);
+    }
+    stats(inode).flushed_before.inc();
+    inode.flush(range)?;
+    behind.map_or(Ok(()), |range| inode.flush(range))
+}
+
+/// Takes the inode lock that a direct write of `len` bytes needs, and checks the limits.
+///
+/// Returns no range if there is nothing to write.
+fn lock_for_write<'a>(
+    kiocb: &mut Kiocb<'a, Diofs>,
+    len: usize,
+) -> Result<(InodeLock<'a, Diofs>, Option<ByteRange>)> {
+    let inode = kiocb.inode();
+    let nowait = kiocb.is_nowait();
+    let mut hold = if kiocb.is_append() || !inode.is_nosec() {
+        Hold::Exclusive
+    } else {
+        Hold::Shared
+    };
+    loop {
+        let lock = InodeLock::acquire(inode, hold, nowait)?;
+        let count = kiocb.write_checks_count(len)?;
+        let Some(range) = ByteRange::new(kiocb.pos(), count) else {
+            return Ok((lock, None));
+        };
+        let alone = extends(inode, range) || !inode.is_nosec();
+        if hold == Hold::Exclusive {
+            if alone && nowait {
+                // Extending waits for the lower file, removing privileges for more than that.
+                return Err(EAGAIN);
+            }
+            kiocb.file().remove_privs()?;
+        }
+        if hold == Hold::Exclusive || !alone {
+            return Ok((lock, Some(range)));
+        }
+        hold = Hold::Exclusive;
+    }
+}
+
+/// Writes with the inode lock held.
+///
+/// # Errors
+///
+/// `EBUSY` if the range could not be invalidated; nothing was submitted then.
+fn write_locked(
+    kiocb: &mut Kiocb<'_, Diofs>,
+    buffer: Buffer,
+    range: ByteRange,
+) -> Result<Outcome> {
+    let inode = kiocb.inode();
+    let file = kiocb.file().data().lower.clone();
+    if lower_io::cache_file(inode)?.mem_align == 0 {
+        stats(inode).fallbacks.inc();
+    }
+    let mut transfer = Prepared::new(kiocb, file, buffer, range)?;
+    transfer.enter(inode.data().io.registry.set());
+    let nowait = kiocb.is_nowait();
+    make_way(inode, range, nowait)?;
+    // A write that extends the file publishes the new size under the exclusive inode lock.
+    let may_queue = !extends(inode, range);
+    transfer
+        .submit(kiocb, may_queue)
+        .map_err(|error| nowait_error(nowait, error))
+}
+
+/// Writes the dirty pages of a registered range back, and empties the cache of it.
+fn make_way(inode: &Inode<Diofs>, range: ByteRange, nowait: bool) -> Result {
+    if !inode.has_pages() || !inode.range_has_page(range) {
+        return Ok(());
+    }
+    if nowait {
+        return Err(EAGAIN);
+    }
+    let stats = stats(inode);
+    stats.invalidated_before.inc();
+    if inode.range_needs_writeback(range) {
+        stats.flushed_before.inc();
+    }
+    for _ in 0..INVALIDATION_TRIES {
+        inode.flush(range)?;
+        match inode.invalidate(range) {
+            Err(error) if error == EBUSY => {}
+            result => return result,
+        }
+    }
+    stats.invalidate_failures.inc();
+    Err(EBUSY)
+}
+
+/// What the mount option says for a direct write whose range could not be invalidated.
+fn busy(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+    let sb = kiocb.inode().super_block().data();
+    if !sb.options.busy_writes_sync() {
+        return Err(EIO);
+    }
+    sb.stats.fallbacks.inc();
+    let start = kiocb.pos();
+    let bytes = super::file::write_cached(kiocb, iter)?;
+    if let Some(range) = ByteRange::new(start, bytes) {
+        Diofs::fsync(kiocb.file(), range.start(), range.last(), true)?;
+    }
+    Ok(Outcome::Done(bytes))
+}
+
+/// Some lower filesystems say that they cannot do a thing without sleeping as if they could not do
+/// it at all. To one who must not sleep it means: try again where you may.
+fn nowait_error(nowait: bool, error: Error) -> Error {
+    if nowait && error == EOPNOTSUPP {
+        EAGAIN
+    } else {
+        error
+    }
+}
+
+fn extends(inode: &Inode<Diofs>, range: ByteRange) -> bool {
+    i64::try_from(range.end()).map_or(true, |end| end > inode.size())
+}
+
+fn stats(inode: &Inode<Diofs>) -> &Stats {
+    &inode.super_block().data().stats
+}
+
+impl DirectFile for Diofs {
+    fn finish_sleeps(inode: &Inode<Self>, done: &Finished) -> bool {
+        done.direction == Direction::FromPages
+            && inode.has_pages()
+            && inode.range_has_page(done.range)
+    }
+
+    fn finish(inode: &Inode<Self>, done: &Finished) -> Result<usize> {
+        if done.direction == Direction::ToPages {
+            return done.result;
+        }
+        // Whatever the result: a write that failed or was cut short may have changed some of it.
+        let after = invalidate_after(inode, done.range);
+        if let Err(error) = after {
+            inode.set_mapping_error(error);
+        }
+        if let Ok(bytes) = done.result {
+            publish_size(inode, done.range, bytes);
+        }
+        match after {
+            // The caller still waits in its call and can be told. Otherwise `fsync` tells.
+            Err(error) if done.inline && done.result.is_ok() => Err(error),
+            _ => done.result,
+        }
+    }
+}
+
+/// The second invalidation. It finds nothing with data in it, or the registry has a hole.
+fn invalidate_after(inode: &Inode<Diofs>, range: ByteRange) -> Result {
+    if !inode.has_pages() || !inode.range_has_page(range) {
+        return Ok(());
+    }
+    let stats = stats(inode);
+    stats.found_after.add(inode.count_uptodate(range) as i64);
+    inode.invalidate(range).map_err(|_| {
+        stats.after_failures.inc();
+        EIO
+    })
+}
+
+/// Grows the file to the end of what was written. The inode lock is held exclusively if it does.
+fn publish_size(inode: &Inode<Diofs>, range: ByteRange, bytes: usize) {
+    let old = inode.size();
+    let end = range.start().saturating_add_unsigned(bytes as u64);
+    if bytes > 0 && end > old {
+        inode.zero_past_end();
+        inode.set_size(end);
+        inode.size_extended(old);
+    }
+}

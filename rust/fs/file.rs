@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Open regular files.
+
+use super::{
+    direct,
+    lower_io,
+    Diofs, //
+};
+use crate::vfs::{
+    buffered,
+    file::{
+        OpenFile,
+        RegularFile, //
+    },
+    iov::IovIter,
+    kiocb::{
+        Kiocb,
+        Outcome, //
+    },
+    lock::{
+        Hold,
+        InodeLock, //
+    },
+    lower::LowerFile, //
+};
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
+/// Private data of an open file.
+pub struct OpenData {
+    /// The lower file, opened as this one was. Errors of the lower filesystem's own write-back are
+    /// reported once to each open lower file, so each open file above has one.
+    pub lower: LowerFile,
+}
+
+/// The flags of an open call that go to the lower file. `O_DIRECT`, `O_APPEND` and the kinds of
+/// `O_SYNC` are properties of each request instead.
+const LOWER_OPEN_FLAGS: u32 = bindings::O_ACCMODE | bindings::O_NOATIME;
+
+impl RegularFile for Diofs {
+    type Open = OpenData;
+
+    fn open(file: &OpenFile<Self>) -> Result<KBox<OpenData>> {
+        let inode = file.inode();
+        let sb = inode.super_block().data();
+        let path = inode.data().lower.alias_path(&sb.root.mount)?;
+        let flags = file.flags() & LOWER_OPEN_FLAGS | bindings::O_LARGEFILE;
+        let lower = LowerFile::open(&path, flags, &sb.mounter)?;
+        if file.flags() & bindings::O_DIRECT != 0 && !lower.can_direct() {
+            return Err(EINVAL);
+        }
+        if lower.can_nowait() {
+            file.set_nowait();
+        }
+        let data = KBox::new(OpenData { lower }, GFP_KERNEL)?;
+        lower_io::opened(inode);
+        lower_io::cache_file(inode).inspect_err(|_| lower_io::closed(inode))?;
+        Ok(data)
+    }
+
+    fn release(file: &OpenFile<Self>) {
+        let inode = file.inode();
+        // Every `close` has written back, but mappings can have been stored to since. An error is
+        // in the mapping's error sequence, for those who still have the file open.
+        let _ = inode.flush_all();
+        lower_io::closed(inode);
+    }
+
+    fn flush(file: &OpenFile<Self>) -> Result {
+        if !file.is_writable() {
+            return Ok(());
+        }
+        // The error sequence, not this result, says what is news to this file.
+        let _ = file.inode().flush_all();
+        file.check_writeback_error()
+    }
+
+    fn fsync(file: &OpenFile<Self>, start: i64, end: i64, datasync: bool) -> Result {
+        let above = file.write_and_wait(start, end);
+        // What did get written back is to be durable also if something else was not.
+        let below = file.data().lower.fsync(start, end, datasync);
+        above.and(below)
+    }
+
+    fn llseek(file: &OpenFile<Self>, offset: i64, whence: i32) -> Result<i64> {
+        match whence as u32 {
+            bindings::SEEK_DATA | bindings::SEEK_HOLE => {
+                // The lower file knows what is a hole, once it has been told of all data.
+                file.inode().flush_all()?;
+                let pos = file.data().lower.llseek(offset, whence)?;
+                file.set_pos(pos)
+            }
+            _ => file.generic_llseek(offset, whence),
+        }
+    }
+
+    fn read(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+        let outcome = if kiocb.is_direct() {
+            // A queued request may be complete, and its file gone, before this returns.
+            return direct::read(kiocb, iter);
+        } else {
+            kiocb.read_cached(iter).map(Outcome::Done)
+        };
+        kiocb.file().data().lower.accessed();
+        outcome
+    }
+
+    fn write(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+        if kiocb.is_direct() {
+            return direct::write(kiocb, iter);
+        }
+        if kiocb.is_nowait() {
+            // As ext4: a cached write may have to wait for too many things.
+            return Err(EOPNOTSUPP);
+        }
+        let bytes = write_cached(kiocb, iter)?;
+        kiocb.write_sync(bytes).map(Outcome::Done)
+    }
+}
+
+/// Writes into the page cache. Context: process context, may sleep; no locks held.
+pub fn write_cached(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<usize> {
+    let inode = kiocb.inode();
+    let _lock = InodeLock::acquire(inode, Hold::Exclusive, false)?;
+    if kiocb.write_checks(iter)? == 0 {
+        return Ok(0);
+    }
+    kiocb.file().remove_privs()?;
+    kiocb.file().update_time()?;
+    if kiocb.pos() > inode.size() {
+        inode.zero_past_end();
+    }
+    buffered::write(kiocb, iter)
+}

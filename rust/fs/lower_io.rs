@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The lower file that the page cache of an inode reads from and writes to.
+//!
+//! It is apart from the files that users open, since the cache needs to read where a user may only
+//! write, and to write when no user is there any more. It is opened on behalf of the mounter when
+//! first needed, and closed with the last open file above, so that a file that nobody uses does
+//! not hold up a remount of the lower filesystem.
+
+use super::{
+    registry::Registry,
+    Diofs, //
+};
+use crate::vfs::{
+    lower::LowerFile,
+    scope::CredGuard,
+    Inode, //
+};
+use kernel::{
+    bindings,
+    new_mutex,
+    prelude::*,
+    sync::Mutex, //
+};
+
+/// The lower file, and what is known of it.
+#[derive(Clone)]
+pub struct CacheFile {
+    /// The file.
+    pub file: LowerFile,
+    /// The alignment of memory that its direct I/O needs; zero if it has none.
+    pub mem_align: u32,
+}
+
+struct Users {
+    opens: u64,
+    file: Option<CacheFile>,
+}
+
+/// The part of an inode's private data that input and output need.
+#[pin_data]
+pub struct IoState {
+    /// Direct writes in flight.
+    pub registry: Registry,
+    #[pin]
+    users: Mutex<Users>,
+}
+
+impl IoState {
+    /// An initialiser of the state of a file that nobody has open.
+    pub fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            registry: Registry::new()?,
+            users <- new_mutex!(Users { opens: 0, file: None }, "IoState::users"),
+        })
+    }
+}
+
+/// Counts one more open file above.
+pub fn opened(inode: &Inode<Diofs>) {
+    let mut users = inode.data().io.users.lock();
+    users.opens = users.opens.saturating_add(1);
+}
+
+/// Counts one open file above less; with the last one, the lower file is closed.
+///
+/// Context: process context, may sleep.
+pub fn closed(inode: &Inode<Diofs>) {
+    let file = {
+        let mut users = inode.data().io.users.lock();
+        users.opens = users.opens.saturating_sub(1);
+        if users.opens == 0 {
+            users.file.take()
+        } else {
+            None
+        }
+    };
+    // Outside the lock: this can be the last reference.
+    drop(file);
+}
+
+/// The lower file, opened if it is not.
+///
+/// Context: process context, may sleep; a folio lock may be held.
+///
+/// # Errors
+///
+/// Those of opening the lower file.
+pub fn cache_file(inode: &Inode<Diofs>) -> Result<CacheFile> {
+    let data = inode.data();
+    let mut users = data.io.users.lock();
+    if let Some(file) = &users.file {
+        return Ok(file.clone());
+    }
+    let sb = inode.super_block().data();
+    let _creds = CredGuard::new(&sb.mounter);
+    let path = data.lower.alias_path(&sb.root.mount)?;
+    let flags = bindings::O_NOATIME | bindings::O_LARGEFILE;
+    let file = LowerFile::open(&path, flags | bindings::O_RDWR, &sb.mounter).or_else(|error| {
+        // A lower filesystem that cannot be written can still be read.
+        if error == EROFS || error == EACCES || error == ETXTBSY || error == EPERM {
+            LowerFile::open(&path, flags | bindings::O_RDONLY, &sb.mounter)
+        } else {
+            Err(error)
+        }
+    })?;
+    file.disable_readahead();
+    let (mem_align, _) = file.direct_alignment()?;
+    let file = CacheFile { file, mem_align };
+    users.file = Some(file.clone());
+    Ok(file)
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The page cache of regular files: where its data come from and go to, and its size.
+//!
+//! Filling takes a cached read of the lower file, which on ext2, ext3 and ext4 takes no `i_rwsem`:
+//! it runs under folio locks and the `invalidate_lock`. Writing back takes a cached write, with no
+//! folio locked. Both leave nothing behind in the lower page cache, where the lower filesystem can
+//! do that (`IOCB_DONTCACHE`), so that data are cached once, up here.
+
+use super::{
+    direct,
+    lower_io,
+    Diofs, //
+};
+use crate::vfs::{
+    bvec::BvecIter,
+    iov::IovIter,
+    kiocb::{
+        Kiocb,
+        Outcome, //
+    },
+    mapping::CachedFile,
+    range_set::ByteRange,
+    scope::{
+        CredGuard,
+        LocalThrottleGuard,
+        NofsGuard, //
+    },
+    wait::{
+        Signals,
+        Wake, //
+    },
+    worker,
+    Inode, //
+};
+use kernel::{
+    prelude::*,
+    time::Jiffies, //
+};
+
+impl CachedFile for Diofs {
+    const FAULT_LIMIT_MS: u32 = 30_000;
+
+    fn gate_closed(inode: &Inode<Self>, range: ByteRange) -> bool {
+        inode.data().io.registry.in_flight(range)
+    }
+
+    fn gate_wait(
+        inode: &Inode<Self>,
+        range: ByteRange,
+        signals: Signals,
+        limit: Option<Jiffies>,
+    ) -> Wake {
+        let stats = &inode.super_block().data().stats;
+        inode.data().io.registry.wait(stats, range, signals, limit)
+    }
+
+    fn fill(inode: &Inode<Self>, pos: i64, dst: &mut BvecIter<'_>) -> Result {
+        let _nofs = NofsGuard::new();
+        let source = lower_io::cache_file(inode)?;
+        let _creds = CredGuard::new(&inode.super_block().data().mounter);
+        source.file.read_cached(pos, dst)
+    }
+
+    fn write_back(inode: &Inode<Self>, pos: i64, src: &mut BvecIter<'_>) -> Result {
+        let left = src.remaining();
+        match write_lower(inode, pos, src) {
+            // The running task is being killed, and the lower filesystem will not write for it.
+            // The data may be somebody else's: have them written by a task that cannot be killed.
+            Err(error) if error == EINTR || error == ERESTARTSYS => {
+                let done = left.saturating_sub(src.remaining());
+                worker::run(|| write_lower(inode, pos.saturating_add_unsigned(done as u64), src))?
+            }
+            result => result,
+        }
+    }
+
+    fn direct_io(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+        direct::direct_io(kiocb, iter)
+    }
+}
+
+/// Writes to the lower file as the mounter, throttled by the lower device alone.
+fn write_lower(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result {
+    let _nofs = NofsGuard::new();
+    let _throttle = LocalThrottleGuard::new();
+    let target = lower_io::cache_file(inode)?;
+    let _creds = CredGuard::new(&inode.super_block().data().mounter);
+    target.file.write_cached(pos, src)
+}
+
+/// Changes the size of a regular file, with `lower` changing that of the lower file.
+///
+/// Shrinking starts above: a folio that were written back after the lower file has shrunk would
+/// make it grow again. Growing starts below, which may refuse. The lower file is changed with no
+/// lock of the page cache held, since it takes the lower `i_rwsem`.
+///
+/// Context: process context, may sleep; the inode's `i_rwsem` is held exclusively.
+///
+/// # Errors
+///
+/// Those of `lower`. The size is what it was then, but for what was cut off above already.
+pub fn set_size(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result) -> Result {
+    inode.wait_direct();
+    let old = inode.size();
+    if size <= old {
+        inode.truncate_cache(size);
+        return lower().inspect_err(|_| inode.set_size(old));
+    }
+    lower()?;
+    inode.zero_past_end();
+    inode.set_size(size);
+    inode.size_extended(old);
+    Ok(())
+}

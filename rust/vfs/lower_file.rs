@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Input and output on open lower files.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{
+    bvec::BvecIter,
+    lower::LowerFile, //
+};
+use crate::bindings;
+use core::mem::MaybeUninit;
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+impl LowerFile {
+    fn mode(&self) -> u32 {
+        // SAFETY: The file lives.
+        unsafe { bindings::file_mode(self.as_raw()) }
+    }
+
+    fn operation_flags(&self) -> u32 {
+        // SAFETY: The file lives, and has operations.
+        unsafe { bindings::fop_flags(self.as_raw()) }
+    }
+
+    /// Whether the file can be read and written past its page cache.
+    pub fn can_direct(&self) -> bool {
+        self.mode() & bindings::FMODE_CAN_ODIRECT != 0
+    }
+
+    /// Whether the file honours requests that must not sleep.
+    pub fn can_nowait(&self) -> bool {
+        self.mode() & bindings::FMODE_NOWAIT != 0
+    }
+
+    /// Switches the lower filesystem's own readahead off.
+    ///
+    /// The layer above reads ahead itself. And what the lower read ahead would cover bytes that
+    /// nobody asked for, which a direct write may be changing.
+    pub fn disable_readahead(&self) {
+        // SAFETY: Called on a file that was opened just now and that nobody else has.
+        unsafe { bindings::file_mode_set(self.as_raw(), bindings::FMODE_RANDOM) };
+    }
+
+    /// The alignment of memory and of offsets that direct I/O needs, as `statx` tells it; zeros if
+    /// the file has no direct I/O.
+    ///
+    /// Context: process context, may sleep.
+    pub fn direct_alignment(&self) -> Result<(u32, u32)> {
+        let mut stat = MaybeUninit::<bindings::kstat>::zeroed();
+        // SAFETY: The path lives as long as the file, and `stat` is valid for writes.
+        unsafe {
+            to_result(bindings::vfs_getattr(
+                &(*self.as_raw()).__bindgen_anon_1.__f_path,
+                stat.as_mut_ptr(),
+                bindings::STATX_DIOALIGN,
+                0,
+            ))?;
+            let stat = stat.assume_init();
+            Ok((stat.dio_mem_align, stat.dio_offset_align))
+        }
+    }
+
+    /// A synchronous request at `pos` that uses the lower page cache but leaves nothing in it.
+    fn cached_request(&self, pos: i64) -> bindings::kiocb {
+        let mut kiocb = bindings::kiocb::default();
+        // SAFETY: `kiocb` is valid for writes, and the file lives.
+        unsafe { bindings::init_sync_kiocb(&mut kiocb, self.as_raw()) };
+        kiocb.ki_pos = pos;
+        if self.operation_flags() & bindings::FOP_DONTCACHE != 0 {
+            kiocb.ki_flags |= bindings::IOCB_DONTCACHE;
+        }
+        kiocb
+    }
+
+    /// Reads at `pos` through the lower page cache until `dst` is full or the file ends.
+    ///
+    /// Context: process context, may sleep. Takes no `i_rwsem` on the filesystems that read cached
+    /// data without it (ext2, ext3, ext4 and all that use `filemap_read()` alone).
+    pub fn read_cached(&self, pos: i64, dst: &mut BvecIter<'_>) -> Result {
+        let mut kiocb = self.cached_request(pos);
+        while dst.remaining() > 0 {
+            // SAFETY: The request is initialised, and file and pages live through the call.
+            let ret = unsafe {
+                bindings::vfs_iocb_iter_read(self.as_raw(), &mut kiocb, dst.as_raw())
+            };
+            if ret <= 0 {
+                return to_result(ret as c_int);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `src` at `pos` through the lower page cache.
+    ///
+    /// On an error, `src` stands where the next byte to write is.
+    ///
+    /// Context: process context, may sleep; takes the lower `i_rwsem`.
+    pub fn write_cached(&self, mut pos: i64, src: &mut BvecIter<'_>) -> Result {
+        while src.remaining() > 0 {
+            let mut kiocb = self.cached_request(pos);
+            // SAFETY: The request is initialised, and file and pages live through the call.
+            let ret = unsafe {
+                bindings::vfs_iocb_iter_write(self.as_raw(), &mut kiocb, src.as_raw())
+            };
+            match ret {
+                0 => return Err(EIO),
+                n if n < 0 => return Err(Error::from_errno(n as c_int)),
+                n => pos = pos.saturating_add(n as i64),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a range durable, as `vfs_fsync_range()` does; reports errors once to this file.
+    ///
+    /// Context: process context, may sleep; may take the lower `i_rwsem`.
+    pub fn fsync(&self, start: i64, end: i64, datasync: bool) -> Result {
+        // SAFETY: The file lives.
+        to_result(unsafe {
+            bindings::vfs_fsync_range(self.as_raw(), start, end, c_int::from(datasync))
+        })
+    }
+
+    /// Finds a position, as `vfs_llseek()` does.
+    ///
+    /// Context: process context, may sleep; may take the lower `i_rwsem`.
+    pub fn llseek(&self, offset: i64, whence: i32) -> Result<i64> {
+        // SAFETY: The file lives.
+        let pos = unsafe { bindings::vfs_llseek(self.as_raw(), offset, whence) };
+        if pos < 0 {
+            return Err(Error::from_errno(pos as c_int));
+        }
+        Ok(pos)
+    }
+
+    /// Notes an access, as `file_accessed()` does.
+    ///
+    /// Context: process context, may sleep.
+    pub fn accessed(&self) {
+        // SAFETY: The file lives.
+        unsafe { bindings::file_accessed(self.as_raw()) };
+    }
+}
