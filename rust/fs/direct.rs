@@ -19,7 +19,6 @@
 //! A direct read pins, locks, flushes its range, and submits.
 
 use super::{
-    lower_io,
     stats::Stats,
     Diofs, //
 };
@@ -38,6 +37,7 @@ use crate::vfs::{
     range_set::ByteRange,
     transfer::{
         Buffer,
+        Context,
         DirectFile,
         Finished,
         Prepared, //
@@ -114,7 +114,7 @@ fn with_buffer(
 ) -> Result<Outcome> {
     let inode = kiocb.inode();
     let total = iter.remaining();
-    let mem_align = lower_io::cache_file(inode)?.mem_align;
+    let mem_align = kiocb.file().data().mem_align;
     let buffer = Buffer::pin(iter, direction, mem_align)?;
     let outcome = transfer(kiocb, buffer);
     match &outcome {
@@ -215,7 +215,7 @@ fn write_locked(
 ) -> Result<Outcome> {
     let inode = kiocb.inode();
     let file = kiocb.file().data().lower.clone();
-    if lower_io::cache_file(inode)?.mem_align == 0 {
+    if kiocb.file().data().mem_align == 0 {
         stats(inode).fallbacks.inc();
     }
     let mut transfer = Prepared::new(kiocb, file, buffer, range)?;
@@ -297,8 +297,13 @@ impl DirectFile for Diofs {
         if done.direction == Direction::ToPages {
             return done.result;
         }
-        // Whatever the result: a write that failed or was cut short may have changed some of it.
-        let after = invalidate_after(inode, done.range);
+        // In the lower file's completion there was nothing in the range when `finish_sleeps`
+        // looked. It was registered then and still is, so nothing has come in since.
+        let after = match done.context {
+            Context::Completion => Ok(()),
+            // Whatever the result: a write that failed or was cut short may have changed some.
+            Context::Caller | Context::Worker => invalidate_after(inode, done.range),
+        };
         if let Err(error) = after {
             inode.set_mapping_error(error);
         }
@@ -307,7 +312,7 @@ impl DirectFile for Diofs {
         }
         match after {
             // The caller still waits in its call and can be told. Otherwise `fsync` tells.
-            Err(error) if done.inline && done.result.is_ok() => Err(error),
+            Err(error) if done.context == Context::Caller && done.result.is_ok() => Err(error),
             _ => done.result,
         }
     }

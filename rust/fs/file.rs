@@ -4,7 +4,10 @@
 
 use super::{
     direct,
-    lower_io,
+    lower_io::{
+        self,
+        CacheFile, //
+    },
     Diofs, //
 };
 use crate::vfs::{
@@ -34,6 +37,8 @@ pub struct OpenData {
     /// The lower file, opened as this one was. Errors of the lower filesystem's own write-back are
     /// reported once to each open lower file, so each open file above has one.
     pub lower: LowerFile,
+    /// The alignment of memory that direct I/O needs; zero if the lower file has none.
+    pub mem_align: u32,
 }
 
 /// The flags of an open call that go to the lower file. `O_DIRECT`, `O_APPEND` and the kinds of
@@ -55,10 +60,13 @@ impl RegularFile for Diofs {
         if lower.can_nowait() {
             file.set_nowait();
         }
-        let data = KBox::new(OpenData { lower }, GFP_KERNEL)?;
         lower_io::opened(inode);
-        lower_io::cache_file(inode).inspect_err(|_| lower_io::closed(inode))?;
-        Ok(data)
+        // Opened now rather than at the first fault, which can report less.
+        lower_io::cache_file(inode)
+            .and_then(|CacheFile { mem_align, .. }| {
+                Ok(KBox::new(OpenData { lower, mem_align }, GFP_KERNEL)?)
+            })
+            .inspect_err(|_| lower_io::closed(inode))
     }
 
     fn release(file: &OpenFile<Self>) {

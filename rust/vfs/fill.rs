@@ -12,16 +12,16 @@ use super::{
         BvecIter,
         Direction, //
     },
-    folio::{
-        folio_range,
-        LockedFolio, //
-    },
+    folio::folio_range,
     mapping::{
         fault_limit,
         CachedFile, //
     },
     range_set::ByteRange,
-    wait::Signals,
+    wait::{
+        Signals,
+        Wake, //
+    },
     Inode, //
 };
 use crate::bindings;
@@ -253,25 +253,40 @@ pub(super) unsafe extern "C" fn read_folio<T: CachedFile>(
         bindings::folio_unlock(folio);
     }
     let wake = T::gate_wait(inode, range, Signals::Fatal, Some(fault_limit::<T>()));
-    // SAFETY: The reference taken above is handed over with the lock.
-    let folio = unsafe {
-        bindings::folio_lock(folio);
-        LockedFolio::from_raw(NonNull::new_unchecked(folio))
+    // SAFETY: The reference taken above is handed over.
+    unsafe { after_wait(inode, folio, wake) }
+}
+
+/// Ends a `read_folio` that had to wait: see there.
+///
+/// # Safety
+///
+/// `folio` was in the cache of `inode`, is not locked, and a reference is this function's to drop.
+unsafe fn after_wait<T: CachedFile>(
+    inode: &Inode<T>,
+    folio: *mut bindings::folio,
+    wake: Wake,
+) -> c_int {
+    let look_anew = bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int;
+    let mut result = match wake {
+        Wake::Ready | Wake::TimedOut => look_anew,
+        Wake::Killed => EINTR.to_errno(),
     };
-    if wake != super::wait::Wake::TimedOut || folio.is_uptodate() {
-        return bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int;
-    }
-    // SAFETY: The folio is locked; its mapping is null if it left the cache meanwhile.
-    if unsafe { mapping_of(folio.as_raw()) } != inode.mapping_raw() {
-        return bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int;
-    }
-    let raw = folio.into_raw();
-    // SAFETY: The lock is given to `fill_folio`; the reference is dropped here.
+    // SAFETY: The caller's reference keeps the folio; a locked folio stays where it is, and its
+    // mapping is null if it has left the cache.
     unsafe {
-        fill_folio(inode, raw);
-        bindings::folio_put(raw);
+        if wake == Wake::TimedOut {
+            bindings::folio_lock(folio);
+            if mapping_of(folio) == inode.mapping_raw() && !bindings::folio_test_uptodate(folio) {
+                fill_folio(inode, folio);
+                result = 0;
+            } else {
+                bindings::folio_unlock(folio);
+            }
+        }
+        bindings::folio_put(folio);
     }
-    0
+    result
 }
 
 /// `address_space_operations::readahead`

@@ -63,8 +63,8 @@ pub trait DirectFile: FileSystem {
     /// Does what has to be done between the end of the lower transfer and the caller's learning of
     /// it, and says what the caller learns.
     ///
-    /// Context: any, unless [`DirectFile::finish_sleeps`] answered that it sleeps; then process
-    /// context.
+    /// Context: as [`Finished::context`] says. It is [`Context::Completion`] only if
+    /// [`DirectFile::finish_sleeps`] answered that it does not sleep.
     fn finish(inode: &Inode<Self>, done: &Finished) -> Result<usize>;
 }
 
@@ -76,8 +76,19 @@ pub struct Finished {
     pub range: ByteRange,
     /// What the lower file said.
     pub result: Result<usize>,
-    /// Whether the caller still waits in its call.
-    pub inline: bool,
+    /// Where this is.
+    pub context: Context,
+}
+
+/// Where the end of a transfer is dealt with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Context {
+    /// In the caller's call, which waits for the result.
+    Caller,
+    /// On a work queue. May sleep.
+    Worker,
+    /// In the lower file's completion, perhaps in an interrupt: must not sleep.
+    Completion,
 }
 
 /// Pages to transfer, pinned, before any lock is taken.
@@ -244,6 +255,8 @@ impl<T: DirectFile> Prepared<T> {
         }
         // The completion's reference. It goes to `lower_complete`, or is taken back below.
         let completion = Arc::into_raw(transfer.clone());
+        // SAFETY: The inode lives; `end` has the matching `inode_dio_end`.
+        unsafe { bindings::inode_dio_begin(transfer.inode().as_raw()) };
         let ret = transfer.call_lower();
         if ret == -(bindings::EIOCBQUEUED as isize) {
             return Ok(Outcome::queued());
@@ -255,7 +268,7 @@ impl<T: DirectFile> Prepared<T> {
         };
         // SAFETY: As above: nobody else uses the state. The caller completes the request itself.
         unsafe { (*transfer.state.get()).upper = None };
-        transfer.end(lower_result(ret), true).map(Outcome::Done)
+        transfer.end(lower_result(ret), Context::Caller).map(Outcome::Done)
     }
 }
 
@@ -280,8 +293,6 @@ impl<T: DirectFile> Transfer<T> {
         let Some(buffer) = (unsafe { (*self.state.get()).buffer.as_ref() }) else {
             return EIO.to_errno() as isize;
         };
-        // SAFETY: The inode lives; `end` has the matching `inode_dio_end`.
-        unsafe { bindings::inode_dio_begin(self.inode().as_raw()) };
         let mut iter = buffer.iter(len);
         // SAFETY: The kiocb is initialised, and lives until the lower file is done with it (module
         // documentation); so do the pages. The lower file does not use the iterator after it
@@ -323,9 +334,12 @@ impl<T: DirectFile> Transfer<T> {
             let state = this.state.get();
             (*state).result = ret;
             (*state).buffer.as_ref().is_some_and(PinnedBuffer::drop_sleeps)
-        } || T::finish_sleeps(this.inode(), &this.finished(lower_result(ret), false));
+        } || {
+            let done = this.finished(lower_result(ret), Context::Completion);
+            T::finish_sleeps(this.inode(), &done)
+        };
         if !sleeps {
-            this.complete();
+            this.complete(Context::Completion);
             return;
         }
         // SAFETY: `Prepared::new` made sure of the queue, which lives as long as the superblock.
@@ -334,18 +348,18 @@ impl<T: DirectFile> Transfer<T> {
         let _ = queue.enqueue(this);
     }
 
-    fn finished(&self, result: Result<usize>, inline: bool) -> Finished {
+    fn finished(&self, result: Result<usize>, context: Context) -> Finished {
         Finished {
             direction: self.direction,
             range: self.range,
             result,
-            inline,
+            context,
         }
     }
 
     /// Ends the transfer: the filesystem's part, then the gate opens, then the pages are let go.
-    fn end(&self, result: Result<usize>, inline: bool) -> Result<usize> {
-        let result = T::finish(self.inode(), &self.finished(result, inline));
+    fn end(&self, result: Result<usize>, context: Context) -> Result<usize> {
+        let result = T::finish(self.inode(), &self.finished(result, context));
         // SAFETY: By the type invariants this is the one who uses ticket and state now.
         unsafe {
             self.ticket().leave();
@@ -356,13 +370,13 @@ impl<T: DirectFile> Transfer<T> {
     }
 
     /// Ends a queued transfer and completes the request from above.
-    fn complete(&self) {
+    fn complete(&self, context: Context) {
         // SAFETY: By the type invariants this is the one who uses the state now.
         let (upper, ret) = unsafe {
             let state = self.state.get();
             ((*state).upper.take(), (*state).result)
         };
-        let result = self.end(lower_result(ret), false);
+        let result = self.end(lower_result(ret), context);
         if let Some(mut upper) = upper {
             if let Ok(bytes) = result {
                 upper.set_pos(self.range.start().saturating_add_unsigned(bytes as u64));
@@ -376,7 +390,7 @@ impl<T: DirectFile> WorkItem for Transfer<T> {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        this.complete();
+        this.complete(Context::Worker);
     }
 }
 
