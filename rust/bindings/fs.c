@@ -208,3 +208,61 @@ umode_t diofs_helper_current_umask(void)
 {
 	return current_umask();
 }
+
+void diofs_helper_inode_spin_lock(struct inode *inode)
+{
+	spin_lock(&inode->i_lock);
+}
+
+void diofs_helper_inode_spin_unlock(struct inode *inode)
+{
+	spin_unlock(&inode->i_lock);
+}
+
+kuid_t diofs_helper_inode_kuid(struct mnt_idmap *idmap, const struct inode *inode)
+{
+	return vfsuid_into_kuid(i_uid_into_vfsuid(idmap, inode));
+}
+
+kgid_t diofs_helper_inode_kgid(struct mnt_idmap *idmap, const struct inode *inode)
+{
+	return vfsgid_into_kgid(i_gid_into_vfsgid(idmap, inode));
+}
+
+void diofs_helper_inode_set_lock_classes(struct inode *inode,
+					 struct lock_class_key *rwsem,
+					 struct lock_class_key *invalidate)
+{
+	lockdep_set_class(&inode->i_rwsem, rwsem);
+	lockdep_set_class(&inode->i_data.invalidate_lock, invalidate);
+}
+
+bool diofs_helper_d_unhashed(const struct dentry *dentry)
+{
+	return d_unhashed(dentry);
+}
+
+unsigned int diofs_helper_dentry_seq_begin(const struct dentry *dentry)
+{
+	return read_seqcount_begin(&dentry->d_seq);
+}
+
+bool diofs_helper_dentry_seq_retry(const struct dentry *dentry, unsigned int seq)
+{
+	return read_seqcount_retry(&dentry->d_seq, seq);
+}
+
+int diofs_helper_get_write_access(struct inode *inode)
+{
+	return get_write_access(inode);
+}
+
+void diofs_helper_put_write_access(struct inode *inode)
+{
+	put_write_access(inode);
+}
+
+int diofs_helper_inode_generic_drop(struct inode *inode)
+{
+	return inode_generic_drop(inode);
+}

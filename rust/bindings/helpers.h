@@ -53,6 +53,19 @@ struct kmem_cache *diofs_helper_kmem_cache_create(const char *name, size_t size,
 						  void (*ctor)(void *));
 struct dentry *diofs_helper_dget(struct dentry *dentry);
 umode_t diofs_helper_current_umask(void);
+void diofs_helper_inode_spin_lock(struct inode *inode);
+void diofs_helper_inode_spin_unlock(struct inode *inode);
+kuid_t diofs_helper_inode_kuid(struct mnt_idmap *idmap, const struct inode *inode);
+kgid_t diofs_helper_inode_kgid(struct mnt_idmap *idmap, const struct inode *inode);
+void diofs_helper_inode_set_lock_classes(struct inode *inode,
+					 struct lock_class_key *rwsem,
+					 struct lock_class_key *invalidate);
+int diofs_helper_inode_generic_drop(struct inode *inode);
+int diofs_helper_get_write_access(struct inode *inode);
+void diofs_helper_put_write_access(struct inode *inode);
+bool diofs_helper_d_unhashed(const struct dentry *dentry);
+unsigned int diofs_helper_dentry_seq_begin(const struct dentry *dentry);
+bool diofs_helper_dentry_seq_retry(const struct dentry *dentry, unsigned int seq);
 
 /* fs_context.c: linux/fs_context.h */
 void diofs_helper_errorf(struct fs_context *fc, const char *message);

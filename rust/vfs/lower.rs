@@ -7,10 +7,16 @@
 //! [`include/linux/mount.h`](srctree/include/linux/mount.h)
 
 use crate::bindings;
-use core::ptr::NonNull;
+use core::{
+    ops::Deref,
+    ptr::NonNull, //
+};
 use kernel::{
     cred::Credential,
-    error::from_err_ptr,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
     fs::File,
     prelude::*,
     sync::aref::{
@@ -19,6 +25,38 @@ use kernel::{
     },
     types::Opaque, //
 };
+
+/// What a lower file is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum FileType {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A device, FIFO or socket.
+    Special,
+}
+
+impl FileType {
+    /// The type that `mode` (`S_IF*`) says.
+    ///
+    /// # Errors
+    ///
+    /// `EIO` when it says none: the lower inode is broken.
+    pub fn from_mode(mode: u16) -> Result<Self> {
+        match u32::from(mode) & bindings::S_IFMT {
+            bindings::S_IFREG => Ok(Self::Regular),
+            bindings::S_IFDIR => Ok(Self::Directory),
+            bindings::S_IFLNK => Ok(Self::Symlink),
+            bindings::S_IFCHR | bindings::S_IFBLK | bindings::S_IFIFO | bindings::S_IFSOCK => {
+                Ok(Self::Special)
+            }
+            _ => Err(EIO),
+        }
+    }
+}
 
 /// An inode of the lower filesystem.
 #[repr(transparent)]
@@ -47,7 +85,7 @@ impl LowerInode {
     ///
     /// # Safety
     ///
-    /// `inode` must be referenced for the duration of `'a`.
+    /// `inode` must be referenced, or kept from being freed by RCU, for the duration of `'a`.
     pub unsafe fn from_raw<'a>(inode: *mut bindings::inode) -> &'a Self {
         // SAFETY: By the function's requirements; the wrapper is transparent.
         unsafe { &*inode.cast() }
@@ -64,6 +102,38 @@ impl LowerInode {
         unsafe { bindings::i_size_read(self.as_raw()) }
     }
 
+    /// File type and permission bits.
+    pub fn mode(&self) -> u16 {
+        // SAFETY: The inode lives. A racing change of permission bits yields either value.
+        unsafe { (&raw const (*self.as_raw()).i_mode).read_volatile() }
+    }
+
+    /// What the inode is.
+    ///
+    /// # Errors
+    ///
+    /// As [`FileType::from_mode`].
+    pub fn file_type(&self) -> Result<FileType> {
+        FileType::from_mode(self.mode())
+    }
+
+    /// The flags `S_*`.
+    pub fn flags(&self) -> u32 {
+        // SAFETY: The inode lives.
+        unsafe { (&raw const (*self.as_raw()).i_flags).read_volatile() }
+    }
+
+    /// Whether names in this directory are looked up without regard to case.
+    pub fn is_casefolded(&self) -> bool {
+        self.flags() & bindings::S_CASEFOLD != 0
+    }
+
+    /// The number of names.
+    pub fn nlink(&self) -> u32 {
+        // SAFETY: The inode lives. `i_nlink` is a read-only alias of the counter.
+        unsafe { (&raw const (*self.as_raw()).__bindgen_anon_1.i_nlink).read_volatile() }
+    }
+
     /// A dentry of the inode, one of its names or, when all are gone, a disconnected one.
     ///
     /// Context: process context, may sleep. C: `d_obtain_alias()`.
@@ -75,10 +145,8 @@ impl LowerInode {
         self.inc_ref();
         // SAFETY: `d_obtain_alias()` takes over the reference taken above.
         let dentry = from_err_ptr(unsafe { bindings::d_obtain_alias(self.as_raw()) })?;
-        // SAFETY: A dentry that is no error pointer comes with a reference, which goes to the ARef.
-        NonNull::new(dentry)
-            .map(|dentry| unsafe { ARef::from_raw(dentry.cast()) })
-            .ok_or(ESTALE)
+        // SAFETY: A dentry that is no error pointer comes with a reference of its own.
+        unsafe { LowerDentry::take(dentry) }
     }
 
     /// A path to the inode in `mount`, whether or not it still has a name.
@@ -86,8 +154,8 @@ impl LowerInode {
     /// Context and errors as [`LowerInode::alias`].
     pub fn alias_path(&self, mount: &LowerMount) -> Result<LowerPath> {
         Ok(LowerPath {
-            mount: mount.into(),
             dentry: self.alias()?,
+            mount: mount.into(),
         })
     }
 }
@@ -125,6 +193,21 @@ impl LowerDentry {
         unsafe { &*dentry.cast() }
     }
 
+    /// Takes over a reference to a C dentry.
+    ///
+    /// # Safety
+    ///
+    /// `dentry` must be null or come with a reference that the caller gives up.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` when it is null.
+    pub(super) unsafe fn take(dentry: *mut bindings::dentry) -> Result<ARef<Self>> {
+        let dentry = NonNull::new(dentry).ok_or(ESTALE)?;
+        // SAFETY: By the function's requirements.
+        Ok(unsafe { ARef::from_raw(dentry.cast()) })
+    }
+
     /// The C dentry.
     pub fn as_raw(&self) -> *mut bindings::dentry {
         self.0.get()
@@ -132,17 +215,26 @@ impl LowerDentry {
 
     /// The inode, or nothing when the dentry is negative.
     ///
-    /// The inode of a positive dentry stays while somebody holds a reference to the dentry.
+    /// The inode of a positive dentry stays while somebody holds a reference to the dentry:
+    /// `d_delete()` only drops the name then.
     pub fn inode(&self) -> Option<&LowerInode> {
-        // SAFETY: The dentry lives. `d_inode` may be set meanwhile but is not cleared while the
-        // dentry is referenced by more than the one who deletes it.
-        let inode = unsafe { core::ptr::addr_of!((*self.as_raw()).d_inode).read_volatile() };
+        // SAFETY: The dentry lives; the inode may be set meanwhile.
+        let inode = unsafe { (&raw const (*self.as_raw()).d_inode).read_volatile() };
         // SAFETY: A positive, referenced dentry holds a reference to its inode.
         (!inode.is_null()).then(|| unsafe { LowerInode::from_raw(inode) })
     }
+
+    /// Whether the VFS would do more here than look up a name: cross into another filesystem, wait
+    /// for an automounter.
+    pub fn is_managed(&self) -> bool {
+        let managed = bindings::dentry_flags_DCACHE_NEED_AUTOMOUNT
+            | bindings::dentry_flags_DCACHE_MANAGE_TRANSIT;
+        // SAFETY: The dentry lives.
+        unsafe { (&raw const (*self.as_raw()).d_flags).read_volatile() & managed != 0 }
+    }
 }
 
-/// The private mount of the lower filesystem, apart from every mount namespace.
+/// A mount of the lower filesystem.
 #[repr(transparent)]
 pub struct LowerMount(Opaque<bindings::vfsmount>);
 
@@ -169,23 +261,148 @@ impl LowerMount {
     pub fn as_raw(&self) -> *mut bindings::vfsmount {
         self.0.get()
     }
+
+    /// How the mount maps user and group numbers.
+    pub(super) fn idmap(&self) -> *mut bindings::mnt_idmap {
+        // SAFETY: The mount lives.
+        unsafe { bindings::mnt_idmap(self.as_raw()) }
+    }
+
+    /// The C superblock, which lives as long as the mount.
+    pub(super) fn super_block_raw(&self) -> *mut bindings::super_block {
+        // SAFETY: The mount lives; `mnt_sb` is constant.
+        unsafe { (*self.as_raw()).mnt_sb }
+    }
+
+    /// How many filesystems are stacked below and including this one, less one.
+    pub fn stack_depth(&self) -> i32 {
+        // SAFETY: The superblock lives as long as the mount; the depth is constant.
+        unsafe { (*self.super_block_raw()).s_stack_depth }
+    }
+
+    /// Whether nothing can be written through this mount, because of the mount or of the
+    /// filesystem.
+    ///
+    /// C: `__mnt_is_readonly()`.
+    pub fn is_read_only(&self) -> bool {
+        // SAFETY: The mount lives.
+        unsafe { bindings::__mnt_is_readonly(self.as_raw()) }
+    }
+
+    /// Writes out everything that the filesystem has in memory and waits for it.
+    ///
+    /// Context: process context, sleeps. Takes the lower `s_umount`, shared. C:
+    /// `sync_filesystem()`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the lower filesystem.
+    pub fn sync_filesystem(&self) -> Result {
+        let sb = self.super_block_raw();
+        // SAFETY: The superblock lives as long as the mount. `sync_filesystem()` wants `s_umount`
+        // held, which the two calls around it ensure.
+        to_result(unsafe {
+            bindings::down_read(&raw mut (*sb).s_umount);
+            let ret = bindings::sync_filesystem(sb);
+            bindings::up_read(&raw mut (*sb).s_umount);
+            ret
+        })
+    }
+}
+
+/// A mount of our own, apart from every mount namespace, so that nobody can unmount or change it.
+///
+/// # Invariants
+///
+/// The structure owns the long-term reference that `clone_private_mount()` returned.
+pub struct PrivateMount(NonNull<LowerMount>);
+
+// SAFETY: A mount may be used and released from any task.
+unsafe impl Send for PrivateMount {}
+// SAFETY: As above.
+unsafe impl Sync for PrivateMount {}
+
+impl PrivateMount {
+    /// Clones the mount of `path` with the directory `path` as its root.
+    ///
+    /// Context: process context, sleeps. C: `clone_private_mount()`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the mount must not be cloned, `EPERM` without `CAP_SYS_ADMIN` over it.
+    pub fn clone_of(path: &LowerPath) -> Result<Self> {
+        let raw = path.to_raw();
+        // SAFETY: The path lives during the call.
+        let mount = from_err_ptr(unsafe { bindings::clone_private_mount(&raw) })?;
+        let mount = NonNull::new(mount).ok_or(EINVAL)?;
+        // INVARIANT: The reference goes from the call to the structure.
+        Ok(Self(mount.cast()))
+    }
+}
+
+impl Deref for PrivateMount {
+    type Target = LowerMount;
+
+    fn deref(&self) -> &LowerMount {
+        // SAFETY: By the type invariant the mount is referenced.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for PrivateMount {
+    fn drop(&mut self) {
+        let mut mount: *mut bindings::vfsmount = self.0.as_ptr().cast();
+        // SAFETY: By the type invariant; an array of one. Sleeps for an (expedited) RCU grace
+        // period, after which nobody looks at the mount's long-term mark.
+        unsafe { bindings::kern_unmount_array(&mut mount, 1) };
+    }
 }
 
 /// A lower file by name: mount and dentry.
+// The dentry goes first: with the mount's last reference the filesystem may go, and then no dentry
+// may be in use.
 #[derive(Clone)]
 pub struct LowerPath {
-    /// The mount.
-    pub mount: ARef<LowerMount>,
     /// The dentry in it.
     pub dentry: ARef<LowerDentry>,
+    /// The mount.
+    pub mount: ARef<LowerMount>,
 }
 
 impl LowerPath {
+    /// Looks `name` up from the calling task's root or working directory. It must be a directory.
+    ///
+    /// Context: process context, sleeps. C: `kern_path()`.
+    ///
+    /// # Errors
+    ///
+    /// Those of a path lookup: `ENOENT`, `ENOTDIR`, `EACCES` and so on.
+    pub fn lookup_directory(name: &CStr) -> Result<Self> {
+        let mut path = bindings::path::default();
+        let flags = bindings::LOOKUP_FOLLOW | bindings::LOOKUP_DIRECTORY;
+        // SAFETY: `name` is a C string and `path` may be written to.
+        to_result(unsafe { bindings::kern_path(name.as_char_ptr(), flags, &mut path) })?;
+        // SAFETY: On success both are valid and come with a reference each.
+        Ok(unsafe {
+            Self {
+                dentry: ARef::from_raw(NonNull::new_unchecked(path.dentry.cast())),
+                mount: ARef::from_raw(NonNull::new_unchecked(path.mnt.cast())),
+            }
+        })
+    }
+
     /// The C path. It borrows the references of `self`.
     pub fn to_raw(&self) -> bindings::path {
+        self.mount.at(&self.dentry)
+    }
+}
+
+impl LowerMount {
+    /// The C path of `dentry` in this mount. It borrows both references.
+    pub(super) fn at(&self, dentry: &LowerDentry) -> bindings::path {
         bindings::path {
-            mnt: self.mount.as_raw(),
-            dentry: self.dentry.as_raw(),
+            mnt: self.as_raw(),
+            dentry: dentry.as_raw(),
         }
     }
 }
@@ -204,16 +421,27 @@ impl LowerFile {
     ///
     /// Those of the lower filesystem.
     pub fn open(path: &LowerPath, flags: u32, cred: &Credential) -> Result<Self> {
-        let raw = path.to_raw();
+        Self::open_at(&path.mount, &path.dentry, flags, cred)
+    }
+
+    /// As [`LowerFile::open`], by mount and dentry.
+    pub fn open_at(
+        mount: &LowerMount,
+        dentry: &LowerDentry,
+        flags: u32,
+        cred: &Credential,
+    ) -> Result<Self> {
+        let raw = mount.at(dentry);
         // SAFETY: Path and credentials live during the call; `dentry_open()` takes references of
         // its own.
         let file = from_err_ptr(unsafe {
             bindings::dentry_open(&raw, flags as c_int, cred.as_ptr().cast())
         })?;
-        let file = NonNull::new(file).ok_or(EIO)?;
-        // SAFETY: The file was made just now, with one reference, which goes to the `ARef`, and no
-        // `fdget_pos()` user.
-        Ok(Self(unsafe { ARef::from_raw(file.cast()) }))
+        // SAFETY: A file that is no error pointer was made just now, with one reference, which
+        // goes to the new object, and has no `fdget_pos()` user.
+        NonNull::new(file)
+            .map(|file| Self(unsafe { ARef::from_raw(file.cast()) }))
+            .ok_or(EIO)
     }
 
     /// The kernel crate's view of the file.
@@ -224,6 +452,21 @@ impl LowerFile {
     /// The C file.
     pub fn as_raw(&self) -> *mut bindings::file {
         self.0.as_ptr()
+    }
+
+    /// Gives the reference up to a raw pointer.
+    pub(super) fn into_raw(self) -> *mut bindings::file {
+        ARef::into_raw(self.0).as_ptr().cast()
+    }
+
+    /// Takes back a reference that [`LowerFile::into_raw`] gave up.
+    ///
+    /// # Safety
+    ///
+    /// `file` must come from [`LowerFile::into_raw`], and be taken back once.
+    pub(super) unsafe fn from_raw(file: *mut bindings::file) -> Self {
+        // SAFETY: `into_raw()` returned a pointer that is not null, with a reference.
+        Self(unsafe { ARef::from_raw(NonNull::new_unchecked(file.cast())) })
     }
 
     /// The file's inode.

@@ -20,10 +20,38 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
+pub mod attr;
+pub mod buffered;
+pub mod bvec;
+pub mod cache;
+pub mod context;
+pub mod cred;
+pub mod dentry;
+pub mod dir;
+pub mod fault;
+pub mod file;
+pub mod fill;
+pub mod folio;
 pub mod inode;
+pub mod inode_ops;
+pub mod iov;
+pub mod kiocb;
+pub mod lock;
 pub mod lower;
+pub mod lower_file;
+pub mod mapping;
+pub mod namei;
+pub mod pin;
+pub mod range_set;
+pub mod registration;
+pub mod scope;
 pub mod superblock;
+pub mod transfer;
+pub mod wait;
+pub mod worker;
+pub mod writeback;
 
+pub use dentry::Dentry;
 pub use inode::Inode;
 pub use superblock::SuperBlock;
 
