@@ -2,6 +2,10 @@
 
 //! diofs: a stacking filesystem whose direct, buffered and mmap I/O agree.
 
+use crate::{
+    fs::Diofs,
+    vfs::registration::Registration, //
+};
 use kernel::prelude::*;
 
 mod bindings;
@@ -14,12 +18,20 @@ module! {
     authors: ["The diofs developers"],
     description: "Stacking filesystem with coherent direct and buffered I/O",
     license: "GPL",
+    alias: ["fs-diofs"],
 }
 
-struct DiofsModule;
+/// The module: the filesystem type is registered while it is loaded.
+#[pin_data]
+pub struct DiofsModule {
+    #[pin]
+    registration: Registration<Diofs>,
+}
 
-impl kernel::Module for DiofsModule {
-    fn init(_module: &'static ThisModule) -> Result<Self> {
-        Ok(Self)
+impl kernel::InPlaceModule for DiofsModule {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            registration <- Registration::new(module),
+        })
     }
 }

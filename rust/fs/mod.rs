@@ -4,8 +4,19 @@
 
 #![deny(unsafe_code)]
 
+pub mod attr;
+pub mod dir;
+pub mod direct;
+pub mod file;
 pub mod inode;
+pub mod lower_io;
+pub mod namei;
+pub mod options;
+pub mod page_cache;
+pub mod registry;
+pub mod stats;
 pub mod superblock;
+pub mod symlink;
 
 use crate::vfs::FileSystem;
 use kernel::prelude::*;

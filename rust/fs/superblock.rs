@@ -2,19 +2,166 @@
 
 //! The superblock: one for each mount of a lower directory.
 
-use crate::vfs::lower::LowerPath;
+use super::{
+    inode,
+    options::{
+        self,
+        Given,
+        Options, //
+    },
+    stats::Stats,
+    Diofs, //
+};
+use crate::vfs::{
+    context::{
+        Context,
+        Mount,
+        Parameter, //
+    },
+    lower::{
+        LowerPath,
+        PrivateMount, //
+    },
+    cred::without_reserves,
+    superblock::SuperOperations,
+    Inode,
+    SuperBlock, //
+};
 use kernel::{
+    bindings::FILESYSTEM_MAX_STACK_DEPTH,
     cred::Credential,
     prelude::*,
+    seq_file::SeqFile,
     sync::aref::ARef, //
 };
 
 /// Private data of a superblock.
-#[pin_data]
+// `mount` comes after `root`: the private mount goes when nothing of it is in use any more.
 pub struct SuperData {
     /// The lower directory in a mount of our own, which nobody can unmount or change.
     pub root: LowerPath,
+    _mount: PrivateMount,
     /// Who mounted it, without the right to use reserved space and exceed quotas. Write-back
     /// uses these credentials, because it runs on behalf of nobody in particular.
     pub mounter: ARef<Credential>,
+    /// The mount options.
+    pub options: Options,
+    /// The statistics.
+    pub stats: Stats,
+}
+
+#[vtable]
+impl SuperOperations for Diofs {
+    const MAGIC: u32 = u32::from_be_bytes(*b"diof");
+
+    fn lower_root(data: &SuperData) -> &LowerPath {
+        &data.root
+    }
+
+    fn root_inode(sb: &SuperBlock<Self>) -> Result<ARef<Inode<Self>>> {
+        let lower = sb.data().root.dentry.inode().ok_or(ENOENT)?;
+        inode::get(sb, lower)
+    }
+
+    fn drop_now(inode: &Inode<Self>) -> bool {
+        // An inode without a name below cannot be looked up again, and would keep its blocks.
+        inode.lower().nlink() == 0
+    }
+
+    fn sync_fs(sb: &SuperBlock<Self>, wait: bool) -> Result {
+        // The VFS wrote our pages into the lower filesystem, possibly after its own turn in
+        // `sync(2)`, so it has to be synced again.
+        if wait {
+            sb.data().root.mount.sync_filesystem()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn show_options(sb: &SuperBlock<Self>, m: &SeqFile) {
+        sb.data().options.given().show(m);
+    }
+
+    fn show_stats(sb: &SuperBlock<Self>, m: &SeqFile) {
+        sb.data().stats.show(m);
+    }
+}
+
+impl Mount for Diofs {
+    type Options = Given;
+
+    const PARAMETERS: &'static [Parameter] = options::PARAMETERS;
+
+    fn options(sb: Option<&SuperBlock<Self>>) -> Given {
+        sb.map_or(Given::DEFAULT, |sb| sb.data().options.given())
+    }
+
+    fn parse(options: &mut Given, number: u8, value: &CStr, context: &Context<'_>) -> Result {
+        options.parse(number, value, context)
+    }
+
+    fn mount(options: &Given, context: &mut Context<'_>) -> Result<Pin<KBox<SuperData>>> {
+        let lower = find_lower(context)?;
+        check_lower(&lower, context)?;
+        let mount = PrivateMount::clone_of(&lower).inspect_err(|error| {
+            context.error(fmt!("cannot clone the mount of the lower directory: {error:?}"));
+        })?;
+        if mount.is_read_only() {
+            context.set_read_only();
+        }
+        let data = SuperData {
+            root: LowerPath {
+                dentry: lower.dentry.clone(),
+                mount: (&*mount).into(),
+            },
+            _mount: mount,
+            mounter: without_reserves()?,
+            options: Options::new(options),
+            stats: Stats::new(),
+        };
+        Ok(KBox::pin(data, GFP_KERNEL)?)
+    }
+
+    fn remount(sb: &SuperBlock<Self>, options: &Given, context: &mut Context<'_>) -> Result {
+        let data = sb.data();
+        if !context.is_read_only() && data.root.mount.is_read_only() {
+            context.error(fmt!("cannot write: the lower filesystem is read-only"));
+            return Err(EROFS);
+        }
+        data.options.change(options);
+        Ok(())
+    }
+}
+
+/// The directory that is to be mounted.
+fn find_lower(context: &Context<'_>) -> Result<LowerPath> {
+    let Some(name) = context.source() else {
+        context.error(fmt!("no lower directory given as the source"));
+        return Err(EINVAL);
+    };
+    LowerPath::lookup_directory(name).inspect_err(|&error| {
+        let why = if error == ENOENT {
+            "no such directory"
+        } else if error == ENOTDIR {
+            "not a directory"
+        } else {
+            "cannot be looked up"
+        };
+        context.error(fmt!("lower directory '{name}': {why}"));
+    })
+}
+
+/// Whether we can stack on it.
+fn check_lower(lower: &LowerPath, context: &Context<'_>) -> Result {
+    if lower.mount.stack_depth() >= FILESYSTEM_MAX_STACK_DEPTH as i32 {
+        context.error(fmt!(
+            "the lower filesystem is stacked {FILESYSTEM_MAX_STACK_DEPTH} deep already"
+        ));
+        return Err(EINVAL);
+    }
+    inode::check_directory(&lower.dentry).inspect_err(|_| {
+        context.error(fmt!(
+            "a lower directory with case-insensitive names or automounts cannot be used"
+        ));
+    })
 }

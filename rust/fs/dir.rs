@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Directories: operations on their inodes, and open ones.
+
+use super::{
+    attr::attribute_operations,
+    namei,
+    Diofs, //
+};
+use crate::vfs::{
+    dentry::{
+        ChildDentry,
+        NegativeDentry,
+        Spliced,
+        UnhashedDentry, //
+    },
+    dir::DirOperations,
+    inode_ops::{
+        InodeOperations,
+        Rename, //
+    },
+    lower::LowerFile,
+    cred::current_cred,
+    Dentry,
+    Inode, //
+};
+use kernel::{
+    fs::file::flags,
+    prelude::*, //
+};
+
+/// Operations on directories.
+pub struct DirectoryOps;
+
+#[vtable]
+impl InodeOperations for DirectoryOps {
+    type Fs = Diofs;
+
+    fn lookup(dir: &Inode<Diofs>, dentry: UnhashedDentry<'_, Diofs>) -> Result<Spliced> {
+        namei::lookup(dir, dentry)
+    }
+
+    fn create(dir: &Inode<Diofs>, dentry: NegativeDentry<'_, Diofs>, mode: u16) -> Result {
+        namei::make(dir, dentry, |creating| creating.create(mode))
+    }
+
+    fn mkdir(dir: &Inode<Diofs>, dentry: NegativeDentry<'_, Diofs>, mode: u16) -> Result {
+        namei::mkdir(dir, dentry, mode)
+    }
+
+    fn mknod(
+        dir: &Inode<Diofs>,
+        dentry: NegativeDentry<'_, Diofs>,
+        mode: u16,
+        device: u32,
+    ) -> Result {
+        namei::make(dir, dentry, |creating| creating.mknod(mode, device))
+    }
+
+    fn symlink(dir: &Inode<Diofs>, dentry: NegativeDentry<'_, Diofs>, target: &CStr) -> Result {
+        namei::make(dir, dentry, |creating| creating.symlink(target))
+    }
+
+    fn link(
+        old: &Dentry<Diofs>,
+        dir: &Inode<Diofs>,
+        dentry: NegativeDentry<'_, Diofs>,
+    ) -> Result {
+        namei::link(old, dir, dentry)
+    }
+
+    fn unlink(dir: &Inode<Diofs>, dentry: ChildDentry<'_, Diofs>) -> Result {
+        namei::remove(dir, dentry, |removing| removing.unlink())
+    }
+
+    fn rmdir(dir: &Inode<Diofs>, dentry: ChildDentry<'_, Diofs>) -> Result {
+        namei::remove(dir, dentry, |removing| removing.rmdir())
+    }
+
+    fn rename(rename: &Rename<'_, Diofs>) -> Result {
+        namei::rename(rename)
+    }
+
+    attribute_operations!();
+}
+
+/// The flags of an open call that are for the upper file alone: what the VFS has done by now.
+const DONE_FLAGS: u32 = flags::O_CREAT | flags::O_EXCL | flags::O_NOCTTY | flags::O_TRUNC;
+
+impl DirOperations for DirectoryOps {
+    type Fs = Diofs;
+
+    fn open(dentry: &Dentry<Diofs>, inode: &Inode<Diofs>, flags: u32) -> Result<LowerFile> {
+        // The upper file notes accesses, for both.
+        let flags = flags & !DONE_FLAGS | flags::O_NOATIME | flags::O_LARGEFILE;
+        let mount = &inode.super_block().data().root.mount;
+        LowerFile::open_at(mount, dentry.lower()?, flags, &current_cred())
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Symbolic links: the body is the lower one's.
+
+use super::{
+    attr::attribute_operations,
+    Diofs, //
+};
+use crate::vfs::{
+    inode_ops::{
+        InodeOperations,
+        LinkBody,
+        LinkCleanup, //
+    },
+    Dentry, //
+};
+use kernel::prelude::*;
+
+/// Operations on symbolic links.
+pub struct SymlinkOps;
+
+#[vtable]
+impl InodeOperations for SymlinkOps {
+    type Fs = Diofs;
+
+    fn get_link(dentry: &Dentry<Diofs>, cleanup: LinkCleanup<'_>) -> Result<LinkBody> {
+        dentry.lower()?.get_link(cleanup)
+    }
+
+    attribute_operations!();
+}
