@@ -1,3 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Placeholder.
-fn main() {}
+//! diorace: races every way to read and write one file, and proves the result legal or not.
+
+mod arena;
+mod bench;
+mod cli;
+mod commands;
+mod crew;
+mod liar;
+mod live;
+mod place;
+mod race;
+mod report;
+mod rng;
+mod scenarios;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::status::Status;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            let asked = !error.use_stderr();
+            return if asked { Status::Legal } else { Status::Tool }.into();
+        }
+    };
+    let result = match cli.command {
+        Command::Run(args) => commands::run::run(&args),
+        Command::List(args) => commands::list::list(&args),
+        Command::Compare(args) => commands::compare::compare(&args),
+        Command::Selftest(args) => commands::selftest::selftest(&args),
+    };
+    let status = result.unwrap_or_else(|error| {
+        eprintln!("diorace: {error:#}");
+        Status::of_error(&error)
+    });
+    status.into()
+}

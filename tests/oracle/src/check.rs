@@ -37,6 +37,31 @@ impl History {
     }
 }
 
+impl History {
+    /// How much an old or a torn value weighs at a place: it may be a collision on a file system that
+    /// does not promise otherwise.
+    pub fn severity_at(&self, offset: u64) -> Severity {
+        let bare = self.config.profile == Profile::Bare;
+        if bare && self.zones.mixed(offset) {
+            Severity::Collision
+        } else {
+            Severity::Violation
+        }
+    }
+
+    /// A word taken apart.
+    pub fn describe(&self, raw: u64) -> Seen {
+        let (tag, place) = self.key.decode(raw);
+        let place = u64::from(place) * WORD;
+        let ours = raw != 0 && place < self.len_bytes() && self.issued(tag);
+        Seen::Word {
+            raw,
+            tag: ours.then_some(tag),
+            place: ours.then_some(place),
+        }
+    }
+}
+
 /// Everything needed to judge the words of one cell.
 struct Judge<'a> {
     history: &'a History,
@@ -172,17 +197,10 @@ impl Judge<'_> {
         value: Option<&Record>,
         by: Option<&Record>,
     ) {
-        let excusable = match class {
-            Class::Stale | Class::Torn => true,
-            // Zeroes where no hole ever was are nobody's value.
-            _ => false,
-        };
-        let bare = self.history.config.profile == Profile::Bare;
-        let mixed = self.history.zones.mixed(run.start * WORD);
-        let severity = if excusable && bare && mixed {
-            Severity::Collision
-        } else {
-            Severity::Violation
+        // Zeroes where no hole ever was are nobody's value, and excused nowhere.
+        let severity = match class {
+            Class::Stale | Class::Torn => self.history.severity_at(run.start * WORD),
+            _ => Severity::Violation,
         };
         let fresh = by.is_none_or(Record::notice);
         self.observe(class, severity, fresh, run, raw, value, by);
@@ -201,8 +219,6 @@ impl Judge<'_> {
     ) {
         let (history, cell, read) = (self.history, self.cell, self.read);
         self.tally.observe(class, severity, fresh, || {
-            let (tag, place) = history.key.decode(raw);
-            let ours = u64::from(place) * WORD < history.len_bytes() && history.issued(tag);
             let at = run.start;
             let of_word = || cell.known().filter(|w| w.words.contains(&at));
             let list = |keep: &dyn Fn(&Record) -> bool| -> Vec<OpView> {
@@ -216,11 +232,7 @@ impl Judge<'_> {
                 severity,
                 offset: run.start * WORD,
                 len: (run.end - run.start) * WORD,
-                seen: Seen::Word {
-                    raw,
-                    tag: ours.then_some(tag),
-                    place: ours.then_some(u64::from(place) * WORD),
-                },
+                seen: history.describe(raw),
                 value: value.map(OpView::from),
                 legal: list(&|w| w.start < read.end && cell.is_legal(w, read.start, at)),
                 superseded_by: by.map(OpView::from),

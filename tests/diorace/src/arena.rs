@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The directory of our own in which files are made, and its removal.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use engines::{DioAlign, Errno, File, page_size};
+use oracle::History;
+
+use crate::status::Lacking;
+
+/// Bytes written at once when a file is filled.
+const CHUNK: u64 = 1 << 20;
+
+/// A new directory below the one that was given; removed with all it holds when dropped.
+#[derive(Debug)]
+pub struct Arena {
+    dir: PathBuf,
+}
+
+/// What files here ask of those who use them.
+#[derive(Clone, Copy, Debug)]
+pub struct Geometry {
+    /// Offset alignment of direct I/O.
+    pub align: u64,
+    /// Memory alignment of direct I/O.
+    pub memory: usize,
+    /// Preferred block size of the file system.
+    pub block: u64,
+    /// Size of a page of memory.
+    pub page: u64,
+}
+
+impl Arena {
+    /// Makes the directory.
+    pub fn new(parent: &Path) -> Result<Self> {
+        for attempt in 0..100 {
+            let dir = parent.join(format!(".diorace-{}-{attempt}", std::process::id()));
+            match fs::create_dir(&dir) {
+                Ok(()) => return Ok(Self { dir }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    let what = format!("cannot make files in {}: {error}", parent.display());
+                    return Err(Lacking(what).into());
+                }
+            }
+        }
+        Err(Lacking(format!("no free name in {}", parent.display())).into())
+    }
+
+    /// Where a file of this name lies.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Makes a file that holds the initial content of a history, on disk.
+    pub fn fill(&self, name: &str, history: &History) -> Result<PathBuf> {
+        let path = self.path(name);
+        let file = File::create(&path)?;
+        let len = history.len_bytes();
+        let mut words = vec![0u64; (CHUNK / 8) as usize];
+        let mut at = 0;
+        while at < len {
+            let n = CHUNK.min(len - at);
+            let part = &mut words[..(n / 8) as usize];
+            history.fill_initial(at, part);
+            let done = file.pwrite(part, at).map_err(|errno| no_room(errno, len))?;
+            if done as u64 != n {
+                return Err(no_room(Errno::ENOSPC, len));
+            }
+            at += n;
+        }
+        file.fsync().map_err(|errno| no_room(errno, len))?;
+        Ok(path)
+    }
+
+    /// Finds out what direct I/O needs here; an error that says so if it does not work.
+    pub fn geometry(&self) -> Result<Geometry> {
+        let path = self.path("probe");
+        let file = File::create(&path)?;
+        let zeroes = vec![0u64; 8192];
+        file.pwrite(&zeroes, 0)
+            .map_err(|errno| no_room(errno, 65536))?;
+        file.fsync().map_err(|errno| no_room(errno, 65536))?;
+        let direct = match File::open(&path, true) {
+            Err(error) if error.errno() == Some(Errno::EINVAL) => {
+                return Err(Lacking("this file system has no O_DIRECT".into()).into());
+            }
+            other => other?,
+        };
+        let align = DioAlign::probe(&direct)?;
+        let block = file.block_size()?;
+        fs::remove_file(&path).context("cannot remove a file just made")?;
+        let Some(align) = align else {
+            let what = "direct I/O is accepted by open and refused by read at every alignment";
+            return Err(Lacking(what.into()).into());
+        };
+        Ok(Geometry {
+            align: align.offset,
+            memory: align.memory,
+            block: block.clamp(align.offset, 65536.max(align.offset)),
+            page: page_size() as u64,
+        })
+    }
+}
+
+fn no_room(errno: Errno, len: u64) -> anyhow::Error {
+    let what = match errno {
+        Errno::ENOSPC | Errno::EDQUOT => format!("no room for a file of {len} bytes: {errno}"),
+        other => format!("cannot fill a file of {len} bytes: {other}"),
+    };
+    Lacking(what).into()
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.dir) {
+            eprintln!("diorace: cannot remove {}: {error}", self.dir.display());
+        }
+    }
+}

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `diorace compare`
+
+use std::fs;
+
+use anyhow::{Context, Result, bail};
+
+use crate::cli::CompareArgs;
+use crate::report::compare::{Column, render, status};
+use crate::report::{Report, SCHEMA, VERSION};
+use crate::status::Status;
+
+/// Puts results side by side. The verdict is that of the columns that were held to strict rules, or
+/// of all if none was: that an ordinary file system collides is no failure of the one beside it.
+pub fn compare(args: &CompareArgs) -> Result<Status> {
+    let columns: Result<Vec<Column>> = args.columns.iter().map(|column| read(column)).collect();
+    let columns = columns?;
+    print!("{}", render(&columns));
+    let strict: Vec<Column> = columns
+        .iter()
+        .filter(|(_, report)| report.profile == "strict")
+        .cloned()
+        .collect();
+    Ok(status(if strict.is_empty() { &columns } else { &strict }))
+}
+
+fn read(column: &str) -> Result<Column> {
+    let Some((label, path)) = column.split_once('=') else {
+        bail!("\"{column}\" is not LABEL=FILE");
+    };
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    let report: Report = serde_json::from_str(&text)
+        .with_context(|| format!("{path} is no result of diorace run"))?;
+    if report.schema != SCHEMA || report.version > VERSION {
+        bail!(
+            "{path} was written in format {} {}",
+            report.schema,
+            report.version
+        );
+    }
+    Ok((label.to_owned(), report))
+}

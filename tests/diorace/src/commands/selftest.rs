@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `diorace selftest`
+
+use std::cell::RefCell;
+use std::env;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use oracle::{Class, Profile, SizeTracker};
+
+use crate::arena::{Arena, Geometry};
+use crate::bench::{Bench, Settings};
+use crate::cli::SelftestArgs;
+use crate::liar::{Liar, LiarStore};
+use crate::race;
+use crate::report::ScenarioReport;
+use crate::report::table::list;
+use crate::scenarios;
+use crate::status::Status;
+
+/// Bytes of the file in memory.
+const LEN: u64 = 128 << 10;
+
+/// Corrupts what a race reads, class by class, and demands that each is named.
+pub fn selftest(args: &SelftestArgs) -> Result<Status> {
+    let duration = Duration::try_from_secs_f64(args.duration).context("--duration")?;
+    let mut unseen = 0;
+    let (truth, _) = race(None, duration, args.seed)?;
+    let clean = truth.status == Status::Legal;
+    unseen += u32::from(!clean);
+    println!(
+        "{:<12} {}",
+        "truth",
+        if clean { "no alarm" } else { "FALSE ALARM" }
+    );
+    for class in Class::ALL {
+        let (seen, what) = match class {
+            Class::Size => (size_is_seen(), "a size too small".to_owned()),
+            _ => {
+                let (report, told) = race(Some(class), duration, args.seed)?;
+                let seen = report.violations.contains_key(class.name());
+                let what = format!("{told} lies, found {}", list(&report.violations));
+                (seen, what)
+            }
+        };
+        unseen += u32::from(!seen);
+        println!(
+            "{:<12} {} ({what})",
+            class.name(),
+            if seen { "seen" } else { "NOT SEEN" }
+        );
+    }
+    Ok(if unseen == 0 {
+        Status::Legal
+    } else {
+        Status::Tool
+    })
+}
+
+/// Races on a file in memory that lies.
+fn race(lie: Option<Class>, duration: Duration, seed: u64) -> Result<(ScenarioReport, u64)> {
+    let settings = Settings {
+        duration,
+        grace: Duration::from_secs(30),
+        seed,
+        size: None,
+        threads: None,
+        depth: None,
+        profile: Profile::Strict,
+        live: false,
+    };
+    let geometry = Geometry {
+        align: 512,
+        memory: 512,
+        block: 4096,
+        page: 4096,
+    };
+    let arena = Arena::new(&env::temp_dir())?;
+    let bench = Bench {
+        settings: &settings,
+        arena: &arena,
+        geometry,
+        scenario: "selftest",
+    };
+    let mut plan = scenarios::shared_pages(LEN, 1, &geometry);
+    plan.disturbers.clear();
+    let liar = RefCell::new(None);
+    let report = race::on_any(&bench, &plan, |history| {
+        let new = Arc::new(Liar::new(history, lie, seed));
+        *liar.borrow_mut() = Some(Arc::clone(&new));
+        Arc::new(LiarStore(new))
+    })?;
+    let told = liar.borrow().as_ref().map_or(0, |liar| liar.told());
+    Ok((report, told))
+}
+
+/// The size has no part in a race on a file of fixed length.
+fn size_is_seen() -> bool {
+    let size = SizeTracker::new(0);
+    size.begin_write(4096);
+    size.end_write(4096);
+    let least = size.least();
+    size.is_legal(least, 4096) && !size.is_legal(least, 4095)
+}

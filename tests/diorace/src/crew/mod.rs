@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Threads that race until the time is up, and somebody who notices when one does not come back.
+
+pub mod pulse;
+mod stuck;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use engines::signals;
+
+use crate::crew::pulse::{Pulse, Role};
+use crate::crew::stuck::Stuck;
+
+/// How often the one who waits looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The threads of one scenario.
+#[derive(Debug)]
+pub struct Crew<T> {
+    stop: Arc<AtomicBool>,
+    epoch: Instant,
+    pulses: Vec<Arc<Pulse>>,
+    threads: Vec<JoinHandle<Result<T>>>,
+}
+
+/// How a race ended.
+#[derive(Debug)]
+pub enum Ending<T> {
+    /// Every thread returned.
+    Joined(Vec<T>),
+    /// Some did not.
+    Hung(Vec<String>),
+}
+
+impl<T: Send + 'static> Crew<T> {
+    /// Nobody yet.
+    pub fn new() -> Self {
+        Self {
+            stop: Arc::new(AtomicBool::new(false)),
+            epoch: Instant::now(),
+            pulses: Vec::new(),
+            threads: Vec::new(),
+        }
+    }
+
+    /// What tells the threads to stop.
+    pub fn stop(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    /// A pulse for a thread about to be started, with room for `slots` requests at once.
+    pub fn pulse(&self, engine: &str, role: Role, slots: usize) -> Arc<Pulse> {
+        Arc::new(Pulse::new(engine, role, slots, self.epoch))
+    }
+
+    /// The pulses of all threads.
+    pub fn pulses(&self) -> &[Arc<Pulse>] {
+        &self.pulses
+    }
+
+    /// Starts a thread.
+    pub fn start(
+        &mut self,
+        pulse: Arc<Pulse>,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> io::Result<()> {
+        let mine = Arc::clone(&pulse);
+        let name = format!("{} {}", pulse.role.name(), pulse.engine);
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            signals::block_stop();
+            mine.enter(signals::thread_id());
+            let result = work();
+            mine.leave();
+            result
+        })?;
+        self.pulses.push(pulse);
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Lets the threads race until the time is up, one of them fails, all have returned, or a signal
+    /// asks to stop; then waits for them. `look` is called now and then meanwhile.
+    pub fn race(
+        self,
+        duration: Duration,
+        grace: Duration,
+        mut look: impl FnMut(&[Arc<Pulse>], Duration),
+    ) -> Result<Ending<T>> {
+        let begin = Instant::now();
+        while begin.elapsed() < duration && !signals::stop_asked() && !self.stop_set() {
+            thread::sleep(LOOK.min(duration));
+            look(&self.pulses, begin.elapsed());
+            if let Some(hung) = self.hung(grace) {
+                return Ok(Ending::Hung(hung));
+            }
+            if self.threads.iter().all(JoinHandle::is_finished) {
+                break;
+            }
+        }
+        self.stop.store(true, Ordering::SeqCst);
+        let asked = Instant::now();
+        while !self.threads.iter().all(JoinHandle::is_finished) {
+            thread::sleep(LOOK);
+            look(&self.pulses, begin.elapsed());
+            if asked.elapsed() > grace {
+                let hung = self.hung(Duration::ZERO);
+                return Ok(Ending::Hung(hung.unwrap_or_default()));
+            }
+        }
+        let mut results = Vec::new();
+        for thread in self.threads {
+            let result = thread
+                .join()
+                .map_err(|_| anyhow!("a thread of the tool panicked"))?;
+            results.push(result?);
+        }
+        Ok(Ending::Joined(results))
+    }
+
+    fn stop_set(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Descriptions of the threads with a request older than `limit`; with no limit, of all that
+    /// have not returned.
+    fn hung(&self, limit: Duration) -> Option<Vec<String>> {
+        let alive = self.pulses.iter().filter(|pulse| pulse.is_alive());
+        let stuck: Vec<_> = alive
+            .filter(|pulse| limit.is_zero() || pulse.oldest().is_some_and(|o| o.age > limit))
+            .map(|pulse| Stuck::look(pulse).to_string())
+            .collect();
+        (!stuck.is_empty()).then_some(stuck)
+    }
+}

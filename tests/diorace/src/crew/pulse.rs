@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What a thread is doing, for those who watch it.
+
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use engines::Op;
+use serde::{Deserialize, Serialize};
+
+/// What a thread is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// It writes.
+    Write,
+    /// It reads and judges.
+    Read,
+    /// It drops, fetches and writes back cached pages.
+    Disturb,
+    /// It writes and reads.
+    Both,
+}
+
+impl Role {
+    /// A word for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Read => "read",
+            Self::Disturb => "disturb",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// Counters and outstanding requests of one thread. The thread writes, others read.
+#[derive(Debug)]
+pub struct Pulse {
+    /// Name of its engine.
+    pub engine: String,
+    /// What it is there for.
+    pub role: Role,
+    epoch: Instant,
+    thread: AtomicI32,
+    operations: AtomicU64,
+    bytes: AtomicU64,
+    errors: AtomicU64,
+    checking: AtomicU64,
+    slots: Vec<Slot>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    /// Nanoseconds since the epoch, plus one; zero when idle.
+    since: AtomicU64,
+    offset: AtomicU64,
+    /// Length times two, plus one for a write.
+    what: AtomicU64,
+}
+
+/// An outstanding request.
+#[derive(Clone, Copy, Debug)]
+pub struct Outstanding {
+    /// How long it has been outstanding.
+    pub age: Duration,
+    /// What it does.
+    pub op: Op,
+    /// Offset in bytes.
+    pub offset: u64,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+impl Pulse {
+    pub(super) fn new(engine: &str, role: Role, slots: usize, epoch: Instant) -> Self {
+        Self {
+            engine: engine.to_owned(),
+            role,
+            epoch,
+            thread: AtomicI32::new(0),
+            operations: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            checking: AtomicU64::new(0),
+            slots: (0..slots).map(|_| Slot::default()).collect(),
+        }
+    }
+
+    pub(super) fn enter(&self, thread: i32) {
+        self.thread.store(thread, Ordering::Relaxed);
+    }
+
+    pub(super) fn leave(&self) {
+        self.thread.store(0, Ordering::Relaxed);
+    }
+
+    /// The kernel's number of the thread, zero before and after it runs.
+    pub fn thread(&self) -> i32 {
+        self.thread.load(Ordering::Relaxed)
+    }
+
+    /// Whether it runs.
+    pub fn is_alive(&self) -> bool {
+        self.thread() != 0
+    }
+
+    /// A request is about to be submitted.
+    pub fn begin(&self, slot: usize, op: Op, offset: u64, len: u64) {
+        let slot = &self.slots[slot];
+        slot.offset.store(offset, Ordering::Relaxed);
+        slot.what
+            .store(len * 2 + u64::from(op == Op::Write), Ordering::Relaxed);
+        slot.since.store(
+            self.epoch.elapsed().as_nanos() as u64 + 1,
+            Ordering::Release,
+        );
+    }
+
+    /// It has ended.
+    pub fn end(&self, slot: usize, result: Result<u64, ()>) {
+        self.slots[slot].since.store(0, Ordering::Release);
+        match result {
+            Ok(bytes) => {
+                self.operations.fetch_add(1, Ordering::Relaxed);
+                self.bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
+            Err(()) => {
+                self.errors.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Time was spent on judging.
+    pub fn checked(&self, time: Duration) {
+        self.checking
+            .fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// Operations that succeeded.
+    pub fn operations(&self) -> u64 {
+        self.operations.load(Ordering::Relaxed)
+    }
+
+    /// Bytes they moved.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Operations that failed.
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    /// Time spent on judging.
+    pub fn checking(&self) -> Duration {
+        Duration::from_nanos(self.checking.load(Ordering::Relaxed))
+    }
+
+    /// The request that has been outstanding for longest.
+    pub fn oldest(&self) -> Option<Outstanding> {
+        let now = self.epoch.elapsed().as_nanos() as u64;
+        let busy = self.slots.iter().filter_map(|slot| {
+            let since = slot.since.load(Ordering::Acquire);
+            (since != 0).then_some((since, slot))
+        });
+        let (since, slot) = busy.min_by_key(|(since, _)| *since)?;
+        let what = slot.what.load(Ordering::Relaxed);
+        Some(Outstanding {
+            age: Duration::from_nanos(now.saturating_sub(since)),
+            op: if what % 2 == 1 { Op::Write } else { Op::Read },
+            offset: slot.offset.load(Ordering::Relaxed),
+            len: what / 2,
+        })
+    }
+}

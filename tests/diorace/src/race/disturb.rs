@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A thread that drops, fetches and writes back cached pages under everybody's feet.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+use engines::{Advice, Op};
+use oracle::Tally;
+
+use crate::crew::pulse::Pulse;
+use crate::race::plan::DisturbPlan;
+use crate::race::shared::Shared;
+use crate::rng::Rng;
+
+/// Disturbs until it is time to stop.
+pub fn run(
+    plan: &DisturbPlan,
+    shared: &Arc<Shared>,
+    pulse: &Arc<Pulse>,
+    mut rng: Rng,
+) -> Result<Tally> {
+    let advices = [
+        Advice::DontNeed,
+        Advice::WillNeed,
+        Advice::ReadAhead,
+        Advice::SyncRange,
+    ];
+    let places = ((plan.within.end - plan.within.start) / plan.block).max(1);
+    while !shared.stopped() {
+        let advice = advices[rng.below(advices.len() as u64) as usize];
+        let offset = plan.within.start + rng.below(places) * plan.block;
+        pulse.begin(0, Op::Read, offset, plan.block);
+        let result = shared.store.advise(advice, offset, plan.block);
+        pulse.end(0, result.map(|()| 0).map_err(|_| ()));
+        thread::sleep(Duration::from_micros(rng.below(2 * plan.pause.max(1))));
+    }
+    Ok(Tally::default())
+}

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The race itself: takes a plan and a store, and returns a report.
+
+pub mod aim;
+mod disturb;
+pub mod plan;
+mod quiesce;
+mod recheck;
+pub mod shared;
+pub mod store;
+mod worker;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use engines::Errno;
+use oracle::{Config, History, Initial, Profile, Tally};
+
+use crate::bench::Bench;
+use crate::crew::pulse::{Pulse, Role};
+use crate::crew::{Crew, Ending};
+use crate::live::Live;
+use crate::race::plan::{Plan, WorkerPlan, mode};
+use crate::race::shared::Shared;
+use crate::race::store::{FileStore, Store};
+use crate::race::worker::Worker;
+use crate::report::ScenarioReport;
+use crate::report::finding::FindingReport;
+use crate::rng::Rng;
+
+/// Races on a new file.
+pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
+    let team = Team::new(bench, plan);
+    let history = team.history(bench, plan)?;
+    let path = bench.arena.fill(bench.scenario, &history)?;
+    let store = Arc::new(FileStore::new(path, plan.len)?);
+    on_store(bench, plan, team, history, store)
+}
+
+/// Races on something else.
+pub fn on_any(
+    bench: &Bench<'_>,
+    plan: &Plan,
+    store: impl FnOnce(&History) -> Arc<dyn Store>,
+) -> Result<ScenarioReport> {
+    let team = Team::new(bench, plan);
+    let history = team.history(bench, plan)?;
+    let store = store(&history);
+    on_store(bench, plan, team, history, store)
+}
+
+/// The workers of a plan, numbered.
+struct Team {
+    members: Vec<WorkerPlan>,
+    writers: Vec<String>,
+    /// Readers' slots of the history: of each worker one for each request and one more, then those
+    /// of the check at the end.
+    slots: usize,
+}
+
+impl Team {
+    fn new(bench: &Bench<'_>, plan: &Plan) -> Self {
+        let members = plan.crew(bench.settings.threads);
+        let writes = members.iter().filter(|member| member.role == Role::Write);
+        let writers = writes.map(|member| member.kind.name().to_owned()).collect();
+        let slots = members.iter().map(|member| member.depth + 1).sum::<usize>() + 2;
+        Self {
+            members,
+            writers,
+            slots,
+        }
+    }
+
+    fn history(&self, bench: &Bench<'_>, plan: &Plan) -> Result<History> {
+        let mut config = Config::new(plan.len);
+        config.cell = plan.cell;
+        config.writers = self.writers.len().clamp(1, 254) as u8;
+        config.readers = self.slots;
+        config.initial = Initial::Pattern;
+        config.profile = bench.settings.profile;
+        config.run = bench.settings.seed;
+        // A word of the file beside this one is foreign, wherever it comes from.
+        config.others = vec![(1, plan.len)];
+        Ok(History::new(config)?)
+    }
+}
+
+fn on_store(
+    bench: &Bench<'_>,
+    plan: &Plan,
+    team: Team,
+    history: History,
+    store: Arc<dyn Store>,
+) -> Result<ScenarioReport> {
+    let mut report = ScenarioReport::new(bench.scenario);
+    report.file_size = plan.len;
+    let mut crew = Crew::new();
+    let writers = team.writers.clone();
+    let shared = Arc::new(Shared::new(
+        history,
+        store,
+        bench.geometry,
+        writers,
+        crew.stop(),
+    ));
+    start_workers(bench, &team, &shared, &mut crew, &mut report)?;
+    start_disturbers(bench, plan, &shared, &mut crew)?;
+
+    let pulses = crew.pulses().to_vec();
+    let settings = bench.settings;
+    let mut live = Live::new(bench.scenario, settings.duration, settings.live);
+    let begin = Instant::now();
+    let watch = Arc::clone(&shared);
+    let ending = crew.race(settings.duration, settings.grace, |pulses, elapsed| {
+        live.look(pulses, elapsed, watch.counts());
+    })?;
+    report.count(
+        pulses.iter().map(AsRef::as_ref),
+        begin.elapsed().as_secs_f64(),
+    );
+    let hung = match ending {
+        Ending::Joined(tallies) => {
+            tallies.iter().for_each(|tally| report.judge(tally));
+            live.say("checking that all modes agree");
+            settle(bench, plan, &shared, team.slots - 2, &mut report)?
+        }
+        Ending::Hung(threads) => threads,
+    };
+    finish(&shared, &mut report, hung);
+    Ok(report)
+}
+
+/// Starts those who write and read. An engine that the kernel lacks is left out and noted.
+fn start_workers(
+    bench: &Bench<'_>,
+    team: &Team,
+    shared: &Arc<Shared>,
+    crew: &mut Crew<Tally>,
+    report: &mut ScenarioReport,
+) -> Result<()> {
+    let (mut slot, mut writer) = (0, 0);
+    for (nth, member) in team.members.iter().enumerate() {
+        let first_slot = slot;
+        slot += member.depth + 1;
+        writer += u8::from(member.role == Role::Write);
+        let queue = match shared.store.open(member.kind, member.depth) {
+            Ok(queue) => queue,
+            Err(error @ engines::Error::Unavailable { .. }) => {
+                report.notes.push(format!("left out: {error}"));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let pulse = crew.pulse(member.kind.name(), member.role, queue.depth());
+        let rng = Rng::new(bench.settings.seed, nth as u64);
+        let worker = Worker::new(member, shared, queue, &pulse, writer, first_slot, rng)?;
+        debug_assert!(mode(member.kind).name() != "");
+        crew.start(pulse, move || worker.run())?;
+    }
+    Ok(())
+}
+
+fn start_disturbers(
+    bench: &Bench<'_>,
+    plan: &Plan,
+    shared: &Arc<Shared>,
+    crew: &mut Crew<Tally>,
+) -> Result<()> {
+    for (nth, disturber) in plan.disturbers.iter().enumerate() {
+        let pulse = crew.pulse("advice", Role::Disturb, 1);
+        let rng = Rng::new(bench.settings.seed, 1000 + nth as u64);
+        let (shared, plan, mine) = (Arc::clone(shared), disturber.clone(), Arc::clone(&pulse));
+        crew.start(pulse, move || disturb::run(&plan, &shared, &mine, rng))?;
+    }
+    Ok(())
+}
+
+/// Checks the file when nothing is under way any more, in a thread that is watched like the others.
+fn settle(
+    bench: &Bench<'_>,
+    plan: &Plan,
+    shared: &Arc<Shared>,
+    slot: usize,
+    report: &mut ScenarioReport,
+) -> Result<Vec<String>> {
+    let mut crew = Crew::new();
+    let pulse: Arc<Pulse> = crew.pulse("final check", Role::Read, 1);
+    let (mine, view) = (Arc::clone(&pulse), Arc::clone(shared));
+    crew.start(pulse, move || quiesce::check(&view, &mine, slot))?;
+    let quiets = match crew.race(Duration::from_secs(3600), bench.settings.grace, |_, _| {})? {
+        Ending::Joined(quiets) => quiets,
+        Ending::Hung(threads) => return Ok(threads),
+    };
+    for quiet in quiets {
+        report.judge(&quiet.tally);
+        if let Err(errno) = quiet.sentinel {
+            sentinel(bench, plan, errno, report);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// fsync reported an error to the descriptor that was open all the time: the cache could not be
+/// invalidated, or something was not written back.
+fn sentinel(bench: &Bench<'_>, plan: &Plan, errno: Errno, report: &mut ScenarioReport) {
+    let writes = plan
+        .workers
+        .iter()
+        .filter(|worker| worker.role == Role::Write);
+    let (direct, cached): (Vec<_>, Vec<_>) = writes.partition(|worker| worker.kind.direct);
+    let may_collide = !direct.is_empty() && !cached.is_empty();
+    let counts = if bench.settings.profile == Profile::Bare && may_collide {
+        &mut report.collisions
+    } else {
+        &mut report.violations
+    };
+    *counts.entry("fsync".to_owned()).or_default() += 1;
+    report.notes.push(format!(
+        "fsync at the end reported {errno} to a descriptor that was open from the beginning"
+    ));
+}
+
+fn finish(shared: &Shared, report: &mut ScenarioReport, hung: Vec<String>) {
+    let found = shared.take_found();
+    for (what, n) in found.errors {
+        *report
+            .errors
+            .entry(what.replace("errno 0", "short write"))
+            .or_default() += n;
+    }
+    report.findings.extend(found.reports);
+    for thread in hung {
+        *report.violations.entry("hang".to_owned()).or_default() += 1;
+        let label = shared.store.label();
+        report
+            .findings
+            .push(FindingReport::plain("hang", &label, "the watchdog", thread));
+    }
+    report.conclude();
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Who races on what: the description of a race, without any of its doing.
+
+use std::ops::Range;
+
+use engines::Kind;
+use oracle::Mode;
+
+use crate::crew::pulse::Role;
+use crate::race::aim::Aim;
+
+/// A race on one file.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Length of the file in bytes.
+    pub len: u64,
+    /// Grain of the history; see [`oracle::Config::cell`].
+    pub cell: u64,
+    /// Those without whom it is not this race.
+    pub workers: Vec<WorkerPlan>,
+    /// Those who join, over and over, when more threads are wanted.
+    pub extras: Vec<WorkerPlan>,
+    /// Those who only disturb the cache.
+    pub disturbers: Vec<DisturbPlan>,
+}
+
+/// One thread that writes or reads.
+#[derive(Clone, Debug)]
+pub struct WorkerPlan {
+    /// Its engine.
+    pub kind: Kind,
+    /// What it does.
+    pub role: Role,
+    /// Where.
+    pub aim: Aim,
+    /// How many requests it keeps outstanding, if its engine can.
+    pub depth: usize,
+}
+
+/// One thread that advises the kernel badly.
+#[derive(Clone, Debug)]
+pub struct DisturbPlan {
+    /// The part of the file.
+    pub within: Range<u64>,
+    /// Bytes at once.
+    pub block: u64,
+    /// Microseconds between two calls, on average.
+    pub pause: u64,
+}
+
+impl Plan {
+    /// The threads for a wished number of them, disturbers not counted.
+    pub fn crew(&self, threads: Option<usize>) -> Vec<WorkerPlan> {
+        let mut crew = self.workers.clone();
+        let wish = threads.unwrap_or(0);
+        if wish > crew.len() {
+            let more = self.extras.iter().cycle().take(wish - crew.len());
+            crew.extend(more.cloned());
+        }
+        crew
+    }
+}
+
+impl WorkerPlan {
+    /// A thread that writes.
+    pub fn write(kind: Kind, aim: Aim, depth: usize) -> Self {
+        let role = Role::Write;
+        Self {
+            kind,
+            role,
+            aim,
+            depth,
+        }
+    }
+
+    /// A thread that reads.
+    pub fn read(kind: Kind, aim: Aim, depth: usize) -> Self {
+        let role = Role::Read;
+        Self {
+            kind,
+            role,
+            aim,
+            depth,
+        }
+    }
+}
+
+/// Which way an engine takes to the content.
+pub fn mode(kind: Kind) -> Mode {
+    match kind {
+        Kind::MMAP => Mode::Mmap,
+        Kind { direct: true, .. } => Mode::Direct,
+        _ => Mode::Buffered,
+    }
+}
+
+/// The plain engine of a mode.
+pub fn engine(mode: Mode) -> Kind {
+    match mode {
+        Mode::Buffered => Kind::BUFFERED,
+        Mode::Direct => Kind::DIRECT,
+        Mode::Mmap => Kind::MMAP,
+    }
+}

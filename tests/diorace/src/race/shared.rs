@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the threads of a race have in common.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use engines::Errno;
+use oracle::{Finding, History, Severity, Tally};
+
+use crate::arena::Geometry;
+use crate::race::recheck::Rechecker;
+use crate::race::store::Store;
+use crate::report::finding::FindingReport;
+
+/// Findings explained in a report, of each severity.
+const EXPLAINED: usize = 100;
+
+/// The file under test, its history, and what was found.
+pub struct Shared {
+    /// What was written when.
+    pub history: History,
+    /// The file.
+    pub store: Arc<dyn Store>,
+    /// What it asks for.
+    pub geometry: Geometry,
+    /// The engines of the writers.
+    pub writers: Vec<String>,
+    /// Set when it is time to stop.
+    pub stop: Arc<AtomicBool>,
+    violations: AtomicU64,
+    collisions: AtomicU64,
+    found: Mutex<Found>,
+}
+
+/// What is collected as it happens.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Failed operations by engine and error.
+    pub errors: BTreeMap<String, u64>,
+    /// The first findings, explained.
+    pub reports: Vec<FindingReport>,
+}
+
+impl Shared {
+    /// Nothing found yet.
+    pub fn new(
+        history: History,
+        store: Arc<dyn Store>,
+        geometry: Geometry,
+        writers: Vec<String>,
+        stop: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            history,
+            store,
+            geometry,
+            writers,
+            stop,
+            violations: AtomicU64::new(0),
+            collisions: AtomicU64::new(0),
+            found: Mutex::default(),
+        }
+    }
+
+    /// Whether it is time to stop.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Violations and collisions so far.
+    pub fn counts(&self) -> (u64, u64) {
+        let load = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        (load(&self.violations), load(&self.collisions))
+    }
+
+    /// Takes what was collected.
+    pub fn take_found(&self) -> Found {
+        std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts a failed operation.
+    pub fn failed(&self, engine: &str, errno: Errno) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        *found.errors.entry(format!("{engine} {errno}")).or_default() += 1;
+    }
+
+    /// Explains what a check has found, with a second look in every mode, and corrects the class
+    /// where the second look says so.
+    pub fn explain(&self, tally: &mut Tally, again: &mut Rechecker, seen_by: impl Fn() -> String) {
+        for finding in tally.take_findings() {
+            let counter = match finding.severity {
+                Severity::Violation => Some(&self.violations),
+                Severity::Collision => Some(&self.collisions),
+                Severity::Warning => None,
+            };
+            let nth = counter.map_or(0, |counter| counter.fetch_add(1, Ordering::Relaxed));
+            if nth < EXPLAINED as u64 {
+                self.explain_one(finding, tally, again, &seen_by);
+            }
+        }
+    }
+
+    fn explain_one(
+        &self,
+        finding: Finding,
+        tally: &mut Tally,
+        again: &mut Rechecker,
+        seen_by: &impl Fn() -> String,
+    ) {
+        let label = self.store.label();
+        let mut report = FindingReport::new(&finding, &label, seen_by(), &self.writers);
+        let (looks, class) = again.look(self, &finding, tally);
+        if class != finding.class {
+            tally.reclassify(finding.severity, finding.class, class);
+            report.class = class.name().to_owned();
+        }
+        report.look_again(looks);
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = found
+            .reports
+            .iter()
+            .filter(|other| other.severity == report.severity);
+        if same.count() < EXPLAINED {
+            found.reports.push(report);
+        }
+    }
+}

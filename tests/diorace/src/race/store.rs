@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What is raced on: a real file, or something that lies about one.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use engines::{Advice, Errno, File, Kind, Queue};
+
+/// A thing with content that engines can be opened on.
+pub trait Store: Send + Sync {
+    /// Opens an engine.
+    ///
+    /// # Errors
+    /// As [`engines::open`].
+    fn open(&self, kind: Kind, depth: usize) -> Result<Box<dyn Queue>, engines::Error>;
+
+    /// Flushes, and reports what went wrong with the file since it was made.
+    ///
+    /// # Errors
+    /// What fsync reports.
+    fn fsync(&self) -> Result<(), Errno>;
+
+    /// Advises about the cache.
+    ///
+    /// # Errors
+    /// What the call reports; it has no consequence.
+    fn advise(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno>;
+
+    /// What to call it in reports.
+    fn label(&self) -> String;
+}
+
+/// A file. Its descriptor for fsync is opened before anything happens, because an error of
+/// write-back is reported once to each descriptor that was open at the time.
+#[derive(Debug)]
+pub struct FileStore {
+    path: PathBuf,
+    len: u64,
+    sentinel: File,
+}
+
+impl FileStore {
+    /// Takes a file as it is.
+    pub fn new(path: PathBuf, len: u64) -> Result<Self> {
+        let sentinel = File::open(&path, false)?;
+        Ok(Self {
+            path,
+            len,
+            sentinel,
+        })
+    }
+}
+
+impl Store for FileStore {
+    fn open(&self, kind: Kind, depth: usize) -> Result<Box<dyn Queue>, engines::Error> {
+        engines::open(kind, &self.path, self.len as usize, depth)
+    }
+
+    fn fsync(&self) -> Result<(), Errno> {
+        self.sentinel.fsync()
+    }
+
+    fn advise(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno> {
+        self.sentinel.advise(advice, offset, len)
+    }
+
+    fn label(&self) -> String {
+        let name = self
+            .path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned());
+        name.unwrap_or_default()
+    }
+}

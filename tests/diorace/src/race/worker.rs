@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0
+//! One thread of a race: submits, reaps, tells the oracle, asks it.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use engines::{Buffer, Completion, Errno, Op, Queue, Request};
+use oracle::{Class, Finding, Mode, Outcome, ReadStart, Seen, Severity, Tally, Write};
+
+use crate::crew::pulse::{Pulse, Role};
+use crate::race::aim::Aimer;
+use crate::race::plan::{WorkerPlan, mode};
+use crate::race::recheck::Rechecker;
+use crate::race::shared::Shared;
+use crate::rng::Rng;
+
+/// How long a worker waits for a completion before it looks whether it is time to stop.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// How long it waits when there is nothing to do, or after an error.
+const PAUSE: Duration = Duration::from_micros(50);
+
+/// A thread that writes or reads.
+pub struct Worker {
+    shared: Arc<Shared>,
+    pulse: Arc<Pulse>,
+    queue: Box<dyn Queue>,
+    aimer: Aimer,
+    mode: Mode,
+    engine: &'static str,
+    role: Role,
+    /// Its number among the writers.
+    writer: u8,
+    /// The first of its readers' slots; one for each request, and one for second looks.
+    first_slot: usize,
+    pending: Vec<Option<Pending>>,
+    buffers: Vec<Buffer>,
+    again: Rechecker,
+    tally: Tally,
+}
+
+/// A request that was announced to the oracle.
+enum Pending {
+    Write(Write),
+    Read {
+        start: ReadStart,
+        offset: u64,
+        len: u64,
+    },
+}
+
+impl Worker {
+    /// Opens the engine. `writer` is zero for readers.
+    pub fn new(
+        plan: &WorkerPlan,
+        shared: &Arc<Shared>,
+        queue: Box<dyn Queue>,
+        pulse: &Arc<Pulse>,
+        writer: u8,
+        first_slot: usize,
+        rng: Rng,
+    ) -> Result<Self> {
+        let aimer = Aimer::new(plan.aim.clone(), rng);
+        let depth = queue.depth();
+        let memory = shared.geometry.memory.max(shared.geometry.page as usize);
+        let len = aimer.longest() as usize;
+        let buffers: Result<Vec<_>, _> = (0..depth).map(|_| Buffer::new(len, memory)).collect();
+        Ok(Self {
+            shared: Arc::clone(shared),
+            pulse: Arc::clone(pulse),
+            queue,
+            aimer,
+            mode: mode(plan.kind),
+            engine: plan.kind.name(),
+            role: plan.role,
+            writer,
+            first_slot,
+            pending: (0..depth).map(|_| None).collect(),
+            buffers: buffers?,
+            again: Rechecker::new(first_slot + depth),
+            tally: Tally::default(),
+        })
+    }
+
+    /// Races until it is time to stop and everything outstanding has ended.
+    pub fn run(mut self) -> Result<Tally> {
+        let mut done = Vec::new();
+        loop {
+            let stopped = self.shared.stopped();
+            if !stopped {
+                self.fill()?;
+            }
+            if self.queue.in_flight() == 0 {
+                if stopped {
+                    return Ok(self.tally);
+                }
+                thread::sleep(PAUSE);
+                continue;
+            }
+            self.queue.reap(WAIT, &mut done)?;
+            for completion in done.drain(..) {
+                self.finish(completion)?;
+            }
+        }
+    }
+
+    /// Submits as many requests as may be outstanding.
+    fn fill(&mut self) -> Result<()> {
+        while let Some(slot) = self.pending.iter().position(Option::is_none) {
+            let Some((offset, len)) = self.aimer.next() else {
+                return Ok(());
+            };
+            let mut buffer = self.buffers.pop().context("a buffer got lost")?;
+            let op = match self.role {
+                Role::Write => Op::Write,
+                _ => Op::Read,
+            };
+            let history = &self.shared.history;
+            self.pending[slot] = Some(match op {
+                Op::Write => {
+                    let write = history.begin_write(self.writer, self.mode, offset, len)?;
+                    write.fill(&mut buffer.words_mut()[..(len / 8) as usize]);
+                    Pending::Write(write)
+                }
+                Op::Read => Pending::Read {
+                    start: history.begin_read(self.first_slot + slot),
+                    offset,
+                    len,
+                },
+            });
+            self.pulse.begin(slot, op, offset, len);
+            let request = Request {
+                id: slot,
+                op,
+                offset,
+                len: len as usize,
+                buffer,
+            };
+            if let Err(rejected) = self.queue.submit(request) {
+                self.finish(Completion {
+                    id: slot,
+                    result: Err(rejected.errno),
+                    buffer: rejected.request.buffer,
+                })?;
+                return Ok(());
+            }
+            if self.queue.depth() == 1 {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the oracle how a request ended.
+    fn finish(&mut self, completion: Completion) -> Result<()> {
+        let slot = completion.id;
+        let pending = self.pending[slot]
+            .take()
+            .context("a request completed twice")?;
+        match pending {
+            Pending::Write(write) => self.finish_write(&write, completion.result),
+            Pending::Read { start, offset, len } => {
+                let read = self.shared.history.end_read(start);
+                if let Ok(got) = completion.result {
+                    let words = &completion.buffer.words()[..got.min(len as usize) / 8];
+                    let begin = Instant::now();
+                    self.shared
+                        .history
+                        .check(&read, offset, words, &mut self.tally);
+                    self.pulse.checked(begin.elapsed());
+                }
+                self.shared.history.release(&read);
+                if completion.result.is_ok_and(|got| (got as u64) < len) {
+                    let got = completion.result.unwrap_or(0) as u64;
+                    self.short(offset, len, got);
+                }
+                let (engine, mode) = (self.engine, self.mode.name());
+                let who = || format!("a read of {len} bytes at {offset} by {engine} ({mode})");
+                self.shared.explain(&mut self.tally, &mut self.again, who);
+            }
+        }
+        let result = completion.result.map(|n| n as u64);
+        self.pulse.end(slot, result.map_err(|_| ()));
+        self.buffers.push(completion.buffer);
+        if let Err(errno) = completion.result {
+            self.failed(errno);
+        }
+        Ok(())
+    }
+
+    fn finish_write(&mut self, write: &Write, result: Result<usize, Errno>) {
+        let outcome = match result {
+            Ok(n) => Outcome::Done(n as u64),
+            Err(_) => Outcome::Failed,
+        };
+        self.shared.history.end_write(write, outcome);
+        if let Ok(n) = result {
+            self.aimer.done(write.len());
+            if (n as u64) < write.len() {
+                // Not wrong: the rest is undefined until it is written again.
+                self.shared.failed(self.engine, Errno(0));
+            }
+        }
+    }
+
+    /// A read returned less than the file has. It is excused if the rest can be had by asking again.
+    fn short(&mut self, offset: u64, len: u64, got: u64) {
+        let rest = self
+            .again
+            .count(&self.shared, self.mode, offset + got, len - got);
+        if rest.is_ok_and(|n| n > 0) {
+            return;
+        }
+        self.tally.add(Finding {
+            class: Class::Short,
+            severity: Severity::Violation,
+            offset,
+            len,
+            seen: Seen::Bytes(got),
+            value: None,
+            legal: Vec::new(),
+            superseded_by: None,
+            overlapping: Vec::new(),
+            read: None,
+        });
+    }
+
+    fn failed(&self, errno: Errno) {
+        if errno != Errno::EAGAIN && errno != Errno::EINTR {
+            self.shared.failed(self.engine, errno);
+        }
+        thread::sleep(PAUSE);
+    }
+}

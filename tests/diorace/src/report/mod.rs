@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The result of a run, as it is written to JSON.
+//!
+//! Readers go by `schema` and `version`. A field is never given another meaning under the same
+//! version; new fields may appear.
+
+pub mod compare;
+pub mod finding;
+pub mod table;
+
+use std::collections::BTreeMap;
+
+use oracle::{Class, Severity, Tally};
+use serde::{Deserialize, Serialize};
+
+use crate::crew::pulse::{Pulse, Role};
+use crate::place::Place;
+use crate::report::finding::FindingReport;
+use crate::status::Status;
+
+/// Names the format.
+pub const SCHEMA: &str = "diorace.report";
+
+/// Its version.
+pub const VERSION: u32 = 1;
+
+/// A whole run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// [`VERSION`].
+    pub version: u32,
+    /// Version of the program.
+    pub program: String,
+    /// Where it ran.
+    pub place: Place,
+    /// "bare" or "strict".
+    pub profile: String,
+    /// The seed.
+    pub seed: u64,
+    /// The verdict.
+    pub status: Status,
+    /// Whether a signal cut the run short.
+    pub interrupted: bool,
+    /// Each scenario.
+    pub scenarios: Vec<ScenarioReport>,
+}
+
+/// One scenario.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ScenarioReport {
+    /// Its name.
+    pub name: String,
+    /// The verdict.
+    pub status: Status,
+    /// What there is to say about it, if anything.
+    pub notes: Vec<String>,
+    /// How long it raced.
+    pub seconds: f64,
+    /// Size of the file in bytes.
+    pub file_size: u64,
+    /// What each engine did.
+    pub engines: Vec<EngineReport>,
+    /// Successful operations of all engines.
+    pub operations: u64,
+    /// Bytes they moved.
+    pub bytes: u64,
+    /// 8-byte words judged.
+    pub words_checked: u64,
+    /// Share of the threads' time that went into judging.
+    pub checking_share: f64,
+    /// Failed operations by error.
+    pub errors: BTreeMap<String, u64>,
+    /// Requests that the file system refused with EIO.
+    pub refused: u64,
+    /// Violations by class; absent classes have none.
+    pub violations: BTreeMap<String, u64>,
+    /// Collisions by class; "fsync" is one reported by fsync.
+    pub collisions: BTreeMap<String, u64>,
+    /// Warnings by class.
+    pub warnings: BTreeMap<String, u64>,
+    /// The first findings, explained.
+    pub findings: Vec<FindingReport>,
+}
+
+/// One engine in one role.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EngineReport {
+    /// Name of the engine.
+    pub engine: String,
+    /// What it did.
+    pub role: Role,
+    /// Threads.
+    pub threads: u64,
+    /// Successful operations.
+    pub operations: u64,
+    /// Bytes moved.
+    pub bytes: u64,
+    /// Failed operations.
+    pub errors: u64,
+}
+
+impl ScenarioReport {
+    /// Nothing known yet.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            status: Status::Legal,
+            notes: Vec::new(),
+            seconds: 0.0,
+            file_size: 0,
+            engines: Vec::new(),
+            operations: 0,
+            bytes: 0,
+            words_checked: 0,
+            checking_share: 0.0,
+            errors: BTreeMap::new(),
+            refused: 0,
+            violations: BTreeMap::new(),
+            collisions: BTreeMap::new(),
+            warnings: BTreeMap::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// A scenario that could not run.
+    pub fn skipped(name: &str, why: String) -> Self {
+        let mut report = Self::new(name);
+        report.status = Status::Lacking;
+        report.notes.push(why);
+        report
+    }
+
+    /// Adds what the threads counted.
+    pub fn count<'a>(&mut self, pulses: impl IntoIterator<Item = &'a Pulse>, seconds: f64) {
+        self.seconds = seconds;
+        let mut engines: BTreeMap<(String, Role), EngineReport> = BTreeMap::new();
+        let (mut checking, mut threads) = (0.0, 0);
+        for pulse in pulses {
+            let key = (pulse.engine.clone(), pulse.role);
+            let engine = engines.entry(key).or_insert_with(|| EngineReport {
+                engine: pulse.engine.clone(),
+                role: pulse.role,
+                threads: 0,
+                operations: 0,
+                bytes: 0,
+                errors: 0,
+            });
+            engine.threads += 1;
+            engine.operations += pulse.operations();
+            engine.bytes += pulse.bytes();
+            engine.errors += pulse.errors();
+            checking += pulse.checking().as_secs_f64();
+            threads += 1;
+        }
+        self.engines = engines.into_values().collect();
+        let racing = || {
+            self.engines
+                .iter()
+                .filter(|engine| engine.role != Role::Disturb)
+        };
+        self.operations = racing().map(|engine| engine.operations).sum();
+        self.bytes = racing().map(|engine| engine.bytes).sum();
+        if threads > 0 && seconds > 0.0 {
+            self.checking_share = checking / (seconds * f64::from(threads));
+        }
+    }
+
+    /// Adds what the oracle counted.
+    pub fn judge(&mut self, tally: &Tally) {
+        self.words_checked += tally.words();
+        for (severity, counts) in [
+            (Severity::Violation, &mut self.violations),
+            (Severity::Collision, &mut self.collisions),
+            (Severity::Warning, &mut self.warnings),
+        ] {
+            for class in Class::ALL {
+                let events = tally.events(severity, class);
+                if events > 0 {
+                    *counts.entry(class.name().to_owned()).or_default() += events;
+                }
+            }
+        }
+    }
+
+    /// Draws the conclusion.
+    pub fn conclude(&mut self) {
+        let refused = self.errors.iter();
+        let refused = refused.filter(|(name, _)| name.ends_with("EIO") || name.ends_with("EFAULT"));
+        self.refused = refused.map(|(_, n)| n).sum();
+        self.status = if !self.violations.is_empty() {
+            Status::Violation
+        } else if !self.collisions.is_empty() || self.refused > 0 {
+            Status::Collision
+        } else if self.operations == 0 {
+            self.notes.push("not one operation succeeded".into());
+            Status::Lacking
+        } else if let Some(engine) = self
+            .engines
+            .iter()
+            .find(|e| e.operations == 0 && e.errors > 0)
+        {
+            let (engine, role) = (&engine.engine, engine.role.name());
+            self.notes.push(format!(
+                "nothing is proved: no {role} by {engine} ever succeeded"
+            ));
+            Status::Lacking
+        } else {
+            Status::Legal
+        };
+    }
+}

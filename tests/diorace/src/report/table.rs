@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The result for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::report::finding::FindingReport;
+use crate::report::{Report, ScenarioReport};
+
+/// Findings explained in the table; the JSON has more.
+const EXPLAINED: usize = 3;
+
+/// The whole report as text.
+pub fn render(report: &Report) -> String {
+    let mut out = String::new();
+    let place = &report.place;
+    let _ = writeln!(
+        out,
+        "{} ({} on {}, {}), kernel {}, profile {}, seed {}",
+        place.path,
+        place.fstype,
+        place.source,
+        place.options,
+        place.kernel,
+        report.profile,
+        report.seed
+    );
+    for scenario in &report.scenarios {
+        out.push('\n');
+        render_scenario(&mut out, scenario);
+    }
+    let interrupted = if report.interrupted {
+        ", cut short by a signal"
+    } else {
+        ""
+    };
+    let _ = writeln!(out, "\nverdict: {}{interrupted}", report.status.name());
+    out
+}
+
+fn render_scenario(out: &mut String, s: &ScenarioReport) {
+    let _ = writeln!(out, "{}: {}", s.name, s.status.name());
+    if s.operations > 0 {
+        let _ = writeln!(
+            out,
+            "  {:<18} {:<8} {:>7} {:>12} {:>10} {:>10} {:>8}",
+            "engine", "role", "threads", "operations", "ops/s", "MiB/s", "errors"
+        );
+    }
+    for engine in s
+        .engines
+        .iter()
+        .filter(|engine| engine.operations + engine.errors > 0)
+    {
+        let _ = writeln!(
+            out,
+            "  {:<18} {:<8} {:>7} {:>12} {:>10.0} {:>10.1} {:>8}",
+            engine.engine,
+            engine.role.name(),
+            engine.threads,
+            engine.operations,
+            per_second(engine.operations as f64, s.seconds),
+            per_second(engine.bytes as f64 / 1048576.0, s.seconds),
+            engine.errors
+        );
+    }
+    if s.operations > 0 {
+        let _ = writeln!(
+            out,
+            "  {:.1} s on {} KiB; {} words judged, {:.1} % of the threads' time",
+            s.seconds,
+            s.file_size / 1024,
+            s.words_checked,
+            s.checking_share * 100.0
+        );
+    }
+    for (what, counts) in [
+        ("violations", &s.violations),
+        ("collisions", &s.collisions),
+        ("warnings", &s.warnings),
+        ("errors", &s.errors),
+    ] {
+        if !counts.is_empty() {
+            let _ = writeln!(out, "  {what}: {}", list(counts));
+        }
+    }
+    for note in &s.notes {
+        let _ = writeln!(out, "  {note}");
+    }
+    // Violations first: they must not hide behind collisions.
+    let mut findings: Vec<_> = s.findings.iter().collect();
+    findings.sort_by_key(|finding| finding.severity != "violation");
+    for finding in findings.iter().take(EXPLAINED) {
+        explain(out, finding);
+    }
+    if findings.len() > EXPLAINED {
+        let _ = writeln!(
+            out,
+            "  ({} more explained in the JSON)",
+            findings.len() - EXPLAINED
+        );
+    }
+}
+
+fn explain(out: &mut String, f: &FindingReport) {
+    let _ = writeln!(
+        out,
+        "  {} ({}): {} bytes at {} of {}, seen by {}",
+        f.class, f.severity, f.len, f.offset, f.file, f.seen_by
+    );
+    let _ = writeln!(out, "    seen           {}", f.seen);
+    if let Some(value) = &f.value {
+        let _ = writeln!(out, "    written by     {value}");
+    }
+    if let Some(by) = &f.superseded_by {
+        let _ = writeln!(out, "    superseded by  {by}");
+    }
+    for legal in &f.legal {
+        let _ = writeln!(out, "    legal          {legal}");
+    }
+    for op in &f.overlapping {
+        let _ = writeln!(out, "    at that time   {op}");
+    }
+    if let Some((start, end)) = f.read {
+        let _ = writeln!(out, "    read           {start}..{end}");
+    }
+    for look in &f.second_look {
+        let _ = writeln!(
+            out,
+            "    again {:<8} {}: {}",
+            look.mode, look.verdict, look.seen
+        );
+    }
+    if !f.persistence.is_empty() {
+        let _ = writeln!(out, "    {}", f.persistence);
+    }
+}
+
+/// Counts by name on one line.
+pub fn list(counts: &BTreeMap<String, u64>) -> String {
+    let each: Vec<_> = counts
+        .iter()
+        .map(|(name, n)| format!("{n} {name}"))
+        .collect();
+    each.join(", ")
+}
+
+/// A rate, zero if no time has passed.
+pub fn per_second(amount: f64, seconds: f64) -> f64 {
+    if seconds > 0.0 { amount / seconds } else { 0.0 }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The scenarios by name.
+
+mod extend_stat;
+mod false_sharing;
+mod invalidate_failure;
+mod mmap_self;
+mod readahead;
+mod solo;
+mod subblock_eof;
+
+use anyhow::{Result, bail};
+
+use crate::bench::Bench;
+use crate::race::plan::Plan;
+use crate::report::ScenarioReport;
+
+pub use false_sharing::layout as shared_pages;
+
+/// Something to race, with a name.
+pub struct Scenario {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is, on one line.
+    pub title: &'static str,
+    /// What it does and why, at length.
+    pub about: &'static str,
+    /// How.
+    pub kind: Kind,
+}
+
+/// How a scenario runs.
+pub enum Kind {
+    /// A plan for the common machinery.
+    Race(fn(&Bench<'_>) -> Plan),
+    /// Its own way.
+    Own(fn(&Bench<'_>) -> Result<ScenarioReport>),
+}
+
+/// Every scenario.
+pub static ALL: [&Scenario; 6] = [
+    &invalidate_failure::SCENARIO,
+    &false_sharing::SCENARIO,
+    &readahead::SCENARIO,
+    &extend_stat::SCENARIO,
+    &subblock_eof::SCENARIO,
+    &mmap_self::SCENARIO,
+];
+
+impl Scenario {
+    /// Runs it.
+    pub fn run(&self, bench: &Bench<'_>) -> Result<ScenarioReport> {
+        match self.kind {
+            Kind::Race(plan) => crate::race::on_file(bench, &plan(bench)),
+            Kind::Own(run) => run(bench),
+        }
+    }
+}
+
+/// The scenario of that name.
+pub fn find(name: &str) -> Result<&'static Scenario> {
+    match ALL.iter().find(|scenario| scenario.name == name) {
+        Some(scenario) => Ok(scenario),
+        None => {
+            let names: Vec<_> = ALL.iter().map(|scenario| scenario.name).collect();
+            bail!(
+                "no scenario is called \"{name}\"; there are {}",
+                names.join(", ")
+            )
+        }
+    }
+}
+
+/// The scenarios that a list of names stands for; "all" stands for every one.
+pub fn select(names: &[String]) -> Result<Vec<&'static Scenario>> {
+    let mut chosen: Vec<&'static Scenario> = Vec::new();
+    for name in names {
+        let more = if name == "all" {
+            ALL.to_vec()
+        } else {
+            vec![find(name)?]
+        };
+        for scenario in more {
+            if !chosen.iter().any(|known| known.name == scenario.name) {
+                chosen.push(scenario);
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_select() {
+        let names = |list: &[&str]| {
+            let list: Vec<_> = list.iter().map(ToString::to_string).collect();
+            select(&list).map(|all| all.len())
+        };
+        assert_eq!(names(&["all", "readahead"]).unwrap(), ALL.len());
+        assert_eq!(names(&["readahead", "readahead"]).unwrap(), 1);
+        assert!(names(&["nonesuch"]).is_err());
+    }
+}

@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What scenarios with a loop of their own have in common: one thread for each engine, watched.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use engines::{Buffer, Completion, Errno, Kind, Op, Queue, Request};
+
+use crate::bench::Bench;
+use crate::crew::pulse::{Pulse, Role};
+use crate::crew::{Crew, Ending};
+use crate::live::Live;
+use crate::report::ScenarioReport;
+use crate::report::finding::FindingReport;
+
+/// Findings that a thread explains; more are counted.
+const EXPLAINED: usize = 20;
+
+/// What a thread has to work with.
+pub struct Task {
+    /// Its engine.
+    pub kind: Kind,
+    /// Its number.
+    pub nth: u64,
+    pulse: Arc<Pulse>,
+    stop: Arc<AtomicBool>,
+    result: TaskResult,
+}
+
+/// What a thread found.
+#[derive(Debug, Default)]
+pub struct TaskResult {
+    violations: BTreeMap<&'static str, u64>,
+    findings: Vec<FindingReport>,
+    errors: BTreeMap<String, u64>,
+    words: u64,
+}
+
+impl Task {
+    /// Whether it is time to stop.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Words were compared.
+    pub fn judged(&mut self, words: u64) {
+        self.result.words += words;
+    }
+
+    /// Something is wrong.
+    pub fn wrong(&mut self, class: &'static str, file: &str, what: String) {
+        *self.result.violations.entry(class).or_default() += 1;
+        if self.result.findings.len() < EXPLAINED {
+            let report = FindingReport::plain(class, file, self.kind.name(), what);
+            self.result.findings.push(report);
+        }
+    }
+
+    /// An operation failed.
+    pub fn failed(&mut self, errno: Errno) {
+        let name = format!("{} {errno}", self.kind.name());
+        *self.result.errors.entry(name).or_default() += 1;
+    }
+
+    /// Submits a request on a slot of the pulse; gives the completion if the kernel refused it.
+    pub fn submit(&self, queue: &mut dyn Queue, request: Request) -> Option<Completion> {
+        let Request {
+            id,
+            op,
+            offset,
+            len,
+            ..
+        } = request;
+        self.pulse.begin(id, op, offset, len as u64);
+        let rejected = queue.submit(request).err()?;
+        Some(self.ended(Completion {
+            id,
+            result: Err(rejected.errno),
+            buffer: rejected.request.buffer,
+        }))
+    }
+
+    /// Waits for completions.
+    pub fn reap(&self, queue: &mut dyn Queue) -> Result<Vec<Completion>> {
+        let mut done = Vec::new();
+        while queue.in_flight() > 0 && done.is_empty() {
+            queue.reap(Duration::from_secs(1), &mut done)?;
+        }
+        Ok(done
+            .into_iter()
+            .map(|completion| self.ended(completion))
+            .collect())
+    }
+
+    fn ended(&self, completion: Completion) -> Completion {
+        let result = completion.result.map(|n| n as u64).map_err(|_| ());
+        self.pulse.end(completion.id, result);
+        completion
+    }
+
+    /// One request from beginning to end.
+    pub fn one(
+        &self,
+        queue: &mut dyn Queue,
+        op: Op,
+        offset: u64,
+        len: usize,
+        buffer: Buffer,
+    ) -> Result<Completion> {
+        let request = Request {
+            id: 0,
+            op,
+            offset,
+            len,
+            buffer,
+        };
+        if let Some(refused) = self.submit(queue, request) {
+            return Ok(refused);
+        }
+        self.reap(queue)?.pop().context("a completion got lost")
+    }
+}
+
+/// Runs one thread for each engine that there is, until the time is up, and reports.
+pub fn run<F>(bench: &Bench<'_>, kinds: &[Kind], slots: usize, work: F) -> Result<ScenarioReport>
+where
+    F: Fn(&mut Task) -> Result<()> + Clone + Send + 'static,
+{
+    let mut report = ScenarioReport::new(bench.scenario);
+    let mut crew = Crew::new();
+    let probe = bench.arena.path("engine");
+    engines::File::create(&probe)?.set_len(4096)?;
+    for (nth, kind) in kinds.iter().enumerate() {
+        if let Err(error @ engines::Error::Unavailable { .. }) =
+            engines::open(*kind, &probe, 4096, 1)
+        {
+            report.notes.push(format!("left out: {error}"));
+            continue;
+        }
+        let pulse = crew.pulse(kind.name(), Role::Both, slots);
+        let mut task = Task {
+            kind: *kind,
+            nth: nth as u64,
+            pulse: Arc::clone(&pulse),
+            stop: crew.stop(),
+            result: TaskResult::default(),
+        };
+        let work = work.clone();
+        crew.start(pulse, move || {
+            work(&mut task)?;
+            Ok(task.result)
+        })?;
+    }
+    std::fs::remove_file(&probe)?;
+    let pulses = crew.pulses().to_vec();
+    let settings = bench.settings;
+    let mut live = Live::new(bench.scenario, settings.duration, settings.live);
+    let begin = Instant::now();
+    let ending = crew.race(settings.duration, settings.grace, |pulses, elapsed| {
+        live.look(pulses, elapsed, (0, 0));
+    })?;
+    report.count(
+        pulses.iter().map(AsRef::as_ref),
+        begin.elapsed().as_secs_f64(),
+    );
+    match ending {
+        Ending::Joined(results) => results
+            .into_iter()
+            .for_each(|result| add(&mut report, result)),
+        Ending::Hung(threads) => {
+            for thread in threads {
+                *report.violations.entry("hang".to_owned()).or_default() += 1;
+                let finding = FindingReport::plain("hang", "", "the watchdog", thread);
+                report.findings.push(finding);
+            }
+        }
+    }
+    report.conclude();
+    Ok(report)
+}
+
+fn add(report: &mut ScenarioReport, result: TaskResult) {
+    for (class, n) in result.violations {
+        *report.violations.entry(class.to_owned()).or_default() += n;
+    }
+    for (error, n) in result.errors {
+        *report.errors.entry(error).or_default() += n;
+    }
+    report.words_checked += result.words;
+    report.findings.extend(result.findings);
+}

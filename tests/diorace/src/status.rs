@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the exit code means.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use serde::{Deserialize, Serialize};
+
+/// The verdict of a scenario, a run, or the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Everything seen was legal.
+    Legal,
+    /// Something forbidden was seen.
+    Violation,
+    /// Direct and cached I/O collided where nothing forbids it, or the file system refused.
+    Collision,
+    /// The environment lacks something, so nothing can be said.
+    Lacking,
+    /// The tool itself failed.
+    Tool,
+}
+
+impl Status {
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Legal => 0,
+            Self::Violation => 1,
+            Self::Collision => 2,
+            Self::Lacking => 3,
+            Self::Tool => 4,
+        }
+    }
+
+    /// The status that a failed command ends with.
+    pub fn of_error(error: &anyhow::Error) -> Self {
+        if error.chain().any(|cause| cause.is::<Lacking>()) {
+            Self::Lacking
+        } else {
+            Self::Tool
+        }
+    }
+
+    /// The status of several scenarios together: the worst finding; lacking only if nothing ran.
+    pub fn combine(all: &[Status]) -> Self {
+        let order = [Self::Tool, Self::Violation, Self::Collision, Self::Legal];
+        let worst = order.into_iter().find(|status| all.contains(status));
+        worst.unwrap_or(Self::Lacking)
+    }
+
+    /// A word for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Legal => "legal",
+            Self::Violation => "VIOLATION",
+            Self::Collision => "collision",
+            Self::Lacking => "skipped",
+            Self::Tool => "tool error",
+        }
+    }
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        ExitCode::from(status.code())
+    }
+}
+
+/// The environment lacks something.
+#[derive(Debug)]
+pub struct Lacking(pub String);
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Lacking {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_violation_outweighs_and_a_skip_does_not() {
+        use Status::*;
+        assert_eq!(
+            Status::combine(&[Legal, Collision, Violation, Lacking]),
+            Violation
+        );
+        assert_eq!(Status::combine(&[Legal, Lacking]), Legal);
+        assert_eq!(Status::combine(&[Lacking]), Lacking);
+        let error = super::Lacking("room".into());
+        assert_eq!(Status::of_error(&error.into()), Lacking);
+    }
+}
