@@ -136,10 +136,50 @@ pub fn write_cached(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Res
     if kiocb.write_checks(iter)? == 0 {
         return Ok(0);
     }
+    limit_to_lower(kiocb, iter)?;
     kiocb.file().remove_privs()?;
     kiocb.file().update_time()?;
     if kiocb.pos() > inode.size() {
         inode.zero_past_end();
     }
     buffered::write(kiocb, iter)
+}
+
+/// Cuts a write that extends the file to what the lower file can grow to.
+///
+/// On a filesystem of the ext family the limit depends on the format of each file and is not to be
+/// seen from outside, but its `llseek` knows. Asked too late, at write-back, it would turn into an
+/// error that only `fsync` reports.
+///
+/// # Errors
+///
+/// `EFBIG` if not a byte can be written.
+fn limit_to_lower(kiocb: &Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result {
+    let lower = &kiocb.file().data().lower;
+    let fits = |bytes: usize| {
+        kiocb
+            .pos()
+            .checked_add_unsigned(bytes as u64)
+            .is_some_and(|end| lower.llseek(end, bindings::SEEK_SET as i32).is_ok())
+    };
+    let count = iter.remaining();
+    let end = kiocb.pos().saturating_add_unsigned(count as u64);
+    if end <= kiocb.inode().size() || fits(count) {
+        return Ok(());
+    }
+    // The largest number of bytes that fits lies in `fit..over`.
+    let (mut fit, mut over) = (0, count);
+    while over.saturating_sub(fit) > 1 {
+        let middle = fit.midpoint(over);
+        if fits(middle) {
+            fit = middle;
+        } else {
+            over = middle;
+        }
+    }
+    if fit == 0 {
+        return Err(EFBIG);
+    }
+    iter.truncate(fit);
+    Ok(())
 }

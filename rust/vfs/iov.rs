@@ -62,6 +62,17 @@ impl IovIter<'_> {
         unsafe { bindings::iov_iter_advance(self.raw.as_ptr(), bytes) };
     }
 
+    /// Cuts what is left to `bytes`, which must be at most [`IovIter::remaining`].
+    pub fn truncate(&mut self, bytes: usize) {
+        // SAFETY: By the type invariants the iterator is valid and ours; every kind of iterator
+        // has the count there. This is what `iov_iter_truncate()` does.
+        unsafe {
+            let iter = self.raw.as_ptr();
+            let count = &mut (*iter).__bindgen_anon_1.__bindgen_anon_1.as_mut().count;
+            *count = bytes.min(*count);
+        }
+    }
+
     /// Moves back by `bytes`, which must have been advanced over before.
     pub fn revert(&mut self, bytes: usize) {
         // SAFETY: By the type invariants the iterator is valid.
