@@ -83,7 +83,9 @@ impl<'a, T: CachedFile> Batch<'a, T> {
         // Under a folio lock, memory may not be had from a filesystem.
         let _nofs = NofsGuard::new();
         self.parts.reserve(room, GFP_KERNEL)?;
-        self.bvecs.reserve(room, GFP_KERNEL)?;
+        // One for each part there can be now: a run may hold them all.
+        self.bvecs.clear();
+        self.bvecs.reserve(self.parts.capacity(), GFP_KERNEL)?;
         Ok(())
     }
 
