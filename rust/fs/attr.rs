@@ -16,6 +16,7 @@ use crate::vfs::{
         Stat,
         Times, //
     },
+    inode_ops::AttributeOperations,
     lower::LowerInode,
     Dentry,
     Inode,
@@ -24,88 +25,60 @@ use crate::vfs::{
 use kernel::prelude::*;
 
 /// The operations on attributes, which all kinds of inodes share.
-macro_rules! attribute_operations {
-    () => {
-        fn permission(
-            sb: &$crate::vfs::SuperBlock<Diofs>,
-            lower: &$crate::vfs::lower::LowerInode,
-            access: $crate::vfs::attr::Access,
-        ) -> Result {
-            $crate::fs::attr::permission(sb, lower, access)
+pub struct Attributes;
+
+impl AttributeOperations for Attributes {
+    type Fs = Diofs;
+
+    // What the lower filesystem says.
+    fn permission(sb: &SuperBlock<Diofs>, lower: &LowerInode, access: Access) -> Result {
+        sb.data().root.mount.permission(lower, access)
+    }
+
+    // All attributes of the lower inode, as those of a file of this filesystem.
+    fn getattr(dentry: &Dentry<Diofs>, inode: &Inode<Diofs>, query: Query) -> Result<Stat> {
+        let sb = inode.super_block();
+        let mut stat = sb.data().root.mount.getattr(dentry.lower()?, query)?;
+        stat.move_to(sb);
+        if inode.is_regular() {
+            stat.refresh_from(inode);
         }
+        Ok(stat)
+    }
 
-        fn getattr(
-            dentry: &$crate::vfs::Dentry<Diofs>,
-            inode: &$crate::vfs::Inode<Diofs>,
-            query: $crate::vfs::attr::Query,
-        ) -> Result<$crate::vfs::attr::Stat> {
-            $crate::fs::attr::getattr(dentry, inode, query)
+    // Below, and then here.
+    fn setattr(dentry: &Dentry<Diofs>, inode: &Inode<Diofs>, mut attr: SetAttr<'_>) -> Result {
+        attr.prepare(dentry)?;
+        let mount = &inode.super_block().data().root.mount;
+        let sets_times = attr.sets_times() && inode.is_regular();
+        if sets_times {
+            // Write-back after this would set the times of the lower inode again.
+            inode.flush_all()?;
         }
-
-        fn setattr(
-            dentry: &$crate::vfs::Dentry<Diofs>,
-            inode: &$crate::vfs::Inode<Diofs>,
-            attr: $crate::vfs::attr::SetAttr<'_>,
-        ) -> Result {
-            $crate::fs::attr::setattr(dentry, inode, attr)
+        let access = mount.want_write()?;
+        let lower = dentry.lower()?;
+        let size = attr.size();
+        let mut change = || access.notify_change(lower, &mut attr);
+        match size {
+            Some(size) if inode.is_regular() => page_cache::set_size(inode, size, change),
+            _ => change(),
         }
-
-        fn touch_atime(inode: &$crate::vfs::Inode<Diofs>, nowait: bool) -> Result {
-            $crate::fs::attr::touch_atime(inode, nowait)
+        .inspect_err(|_| inode.refresh())?;
+        if sets_times {
+            inode.copy_attributes(mount, Times::All);
+        } else {
+            inode.refresh();
         }
-    };
-}
-pub(super) use attribute_operations;
+        Ok(())
+    }
 
-/// Whether the calling task may do `access`: what the lower filesystem says.
-pub fn permission(sb: &SuperBlock<Diofs>, lower: &LowerInode, access: Access) -> Result {
-    sb.data().root.mount.permission(lower, access)
-}
-
-/// All attributes of the lower inode, as those of a file of this filesystem.
-pub fn getattr(dentry: &Dentry<Diofs>, inode: &Inode<Diofs>, query: Query) -> Result<Stat> {
-    let sb = inode.super_block();
-    let mut stat = sb.data().root.mount.getattr(dentry.lower()?, query)?;
-    stat.move_to(sb);
-    if inode.is_regular() {
-        stat.refresh_from(inode);
+    fn touch_atime(inode: &Inode<Diofs>, nowait: bool) -> Result {
+        if nowait {
+            return Err(EAGAIN);
+        }
+        let mount = &inode.super_block().data().root.mount;
+        inode.lower().alias_path(mount)?.touch_atime();
+        inode.copy_atime();
+        Ok(())
     }
-    Ok(stat)
-}
-
-/// Changes attributes: below, and then here.
-pub fn setattr(dentry: &Dentry<Diofs>, inode: &Inode<Diofs>, mut attr: SetAttr<'_>) -> Result {
-    attr.prepare(dentry)?;
-    let mount = &inode.super_block().data().root.mount;
-    let sets_times = attr.sets_times() && inode.is_regular();
-    if sets_times {
-        // Write-back after this would set the times of the lower inode again.
-        inode.flush_all()?;
-    }
-    let access = mount.want_write()?;
-    let lower = dentry.lower()?;
-    let size = attr.size();
-    let mut change = || access.notify_change(lower, &mut attr);
-    match size {
-        Some(size) if inode.is_regular() => page_cache::set_size(inode, size, change),
-        _ => change(),
-    }
-    .inspect_err(|_| inode.refresh())?;
-    if sets_times {
-        inode.copy_attributes(mount, Times::All);
-    } else {
-        inode.refresh();
-    }
-    Ok(())
-}
-
-/// Has the lower filesystem note an access.
-pub fn touch_atime(inode: &Inode<Diofs>, nowait: bool) -> Result {
-    if nowait {
-        return Err(EAGAIN);
-    }
-    let mount = &inode.super_block().data().root.mount;
-    inode.lower().alias_path(mount)?.touch_atime();
-    inode.copy_atime();
-    Ok(())
 }

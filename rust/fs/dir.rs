@@ -3,11 +3,12 @@
 //! Directories: operations on their inodes, and open ones.
 
 use super::{
-    attr::attribute_operations,
+    attr::Attributes,
     namei,
     Diofs, //
 };
 use crate::vfs::{
+    cred::current_cred,
     dentry::{
         ChildDentry,
         NegativeDentry,
@@ -20,7 +21,6 @@ use crate::vfs::{
         Rename, //
     },
     lower::LowerFile,
-    cred::current_cred,
     Dentry,
     Inode, //
 };
@@ -35,6 +35,7 @@ pub struct DirectoryOps;
 #[vtable]
 impl InodeOperations for DirectoryOps {
     type Fs = Diofs;
+    type Attributes = Attributes;
 
     fn lookup(dir: &Inode<Diofs>, dentry: UnhashedDentry<'_, Diofs>) -> Result<Spliced> {
         namei::lookup(dir, dentry)
@@ -61,11 +62,7 @@ impl InodeOperations for DirectoryOps {
         namei::make(dir, dentry, |creating| creating.symlink(target))
     }
 
-    fn link(
-        old: &Dentry<Diofs>,
-        dir: &Inode<Diofs>,
-        dentry: NegativeDentry<'_, Diofs>,
-    ) -> Result {
+    fn link(old: &Dentry<Diofs>, dir: &Inode<Diofs>, dentry: NegativeDentry<'_, Diofs>) -> Result {
         namei::link(old, dir, dentry)
     }
 
@@ -80,8 +77,6 @@ impl InodeOperations for DirectoryOps {
     fn rename(rename: &Rename<'_, Diofs>) -> Result {
         namei::rename(rename)
     }
-
-    attribute_operations!();
 }
 
 /// The flags of an open call that are for the upper file alone: what the VFS has done by now.

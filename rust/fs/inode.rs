@@ -3,6 +3,7 @@
 //! Inodes: one for each lower inode that is in use, hard links shared.
 
 use super::{
+    attr::Attributes,
     dir::DirectoryOps,
     lower_io::IoState,
     symlink::SymlinkOps,
@@ -120,6 +121,5 @@ pub struct PlainOps;
 #[vtable]
 impl InodeOperations for PlainOps {
     type Fs = Diofs;
-
-    super::attr::attribute_operations!();
+    type Attributes = Attributes;
 }

@@ -77,11 +77,7 @@ pub fn mkdir(dir: &Inode<Diofs>, dentry: NegativeDentry<'_, Diofs>, mode: u16) -
 }
 
 /// Gives a file another name.
-pub fn link(
-    old: &Dentry<Diofs>,
-    dir: &Inode<Diofs>,
-    dentry: NegativeDentry<'_, Diofs>,
-) -> Result {
+pub fn link(old: &Dentry<Diofs>, dir: &Inode<Diofs>, dentry: NegativeDentry<'_, Diofs>) -> Result {
     let source = old.lower()?;
     make(dir, dentry, |creating| creating.link(source))?;
     if let Some(inode) = old.inode() {

@@ -18,11 +18,11 @@ use crate::vfs::{
         Mount,
         Parameter, //
     },
+    cred::without_reserves,
     lower::{
         LowerPath,
         PrivateMount, //
     },
-    cred::without_reserves,
     superblock::SuperOperations,
     Inode,
     SuperBlock, //
@@ -32,6 +32,7 @@ use kernel::{
     cred::Credential,
     prelude::*,
     seq_file::SeqFile,
+    seq_print,
     sync::aref::ARef, //
 };
 
@@ -83,6 +84,8 @@ impl SuperOperations for Diofs {
     }
 
     fn show_stats(sb: &SuperBlock<Self>, m: &SeqFile) {
+        // The VFS has begun the line with the name of the mount.
+        seq_print!(m, "statvers=1\n");
         sb.data().stats.show(m);
     }
 }
@@ -104,7 +107,9 @@ impl Mount for Diofs {
         let lower = find_lower(context)?;
         check_lower(&lower, context)?;
         let mount = PrivateMount::clone_of(&lower).inspect_err(|error| {
-            context.error(fmt!("cannot clone the mount of the lower directory: {error:?}"));
+            context.error(fmt!(
+                "cannot clone the mount of the lower directory: {error:?}"
+            ));
         })?;
         if mount.is_read_only() {
             context.set_read_only();

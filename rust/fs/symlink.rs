@@ -3,7 +3,7 @@
 //! Symbolic links: the body is the lower one's.
 
 use super::{
-    attr::attribute_operations,
+    attr::Attributes,
     Diofs, //
 };
 use crate::vfs::{
@@ -22,10 +22,9 @@ pub struct SymlinkOps;
 #[vtable]
 impl InodeOperations for SymlinkOps {
     type Fs = Diofs;
+    type Attributes = Attributes;
 
     fn get_link(dentry: &Dentry<Diofs>, cleanup: LinkCleanup<'_>) -> Result<LinkBody> {
         dentry.lower()?.get_link(cleanup)
     }
-
-    attribute_operations!();
 }

@@ -76,9 +76,7 @@ impl LowerMount {
         let path = self.at(dentry);
         let mut stat = Stat(bindings::kstat::default());
         // SAFETY: The path is referenced and its dentry positive; `stat` may be written to.
-        to_result(unsafe {
-            bindings::vfs_getattr(&path, &mut stat.0, query.mask, query.flags)
-        })?;
+        to_result(unsafe { bindings::vfs_getattr(&path, &mut stat.0, query.mask, query.flags) })?;
         Ok(stat)
     }
 }

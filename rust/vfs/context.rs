@@ -57,10 +57,7 @@ pub trait Mount: SuperOperations {
     /// # Errors
     ///
     /// Any, which `mount(2)` returns, with a message in the context's log.
-    fn mount(
-        options: &Self::Options,
-        context: &mut Context<'_>,
-    ) -> Result<Pin<KBox<Self::Super>>>;
+    fn mount(options: &Self::Options, context: &mut Context<'_>) -> Result<Pin<KBox<Self::Super>>>;
 
     /// Changes the options of a superblock.
     ///
@@ -69,11 +66,8 @@ pub trait Mount: SuperOperations {
     /// # Errors
     ///
     /// Any, which `mount(2)` returns, with a message in the context's log.
-    fn remount(
-        sb: &SuperBlock<Self>,
-        options: &Self::Options,
-        context: &mut Context<'_>,
-    ) -> Result;
+    fn remount(sb: &SuperBlock<Self>, options: &Self::Options, context: &mut Context<'_>)
+        -> Result;
 }
 
 /// A mount option: its name, the type of its value, its number.
@@ -166,9 +160,7 @@ impl Context<'_> {
 
     fn is_remount(&self) -> bool {
         // SAFETY: By the type invariant.
-        unsafe {
-            (*self.fc).purpose() == bindings::fs_context_purpose_FS_CONTEXT_FOR_RECONFIGURE
-        }
+        unsafe { (*self.fc).purpose() == bindings::fs_context_purpose_FS_CONTEXT_FOR_RECONFIGURE }
     }
 
     /// The superblock that is to be remounted.

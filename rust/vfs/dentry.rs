@@ -94,7 +94,6 @@ impl<T: FileSystem> Dentry<T> {
         // SAFETY: An inode gets a dentry only when it is set up.
         (!inode.is_null()).then(|| unsafe { Inode::from_raw(inode) })
     }
-
 }
 
 /// A dentry whose parent's inode lock is held, so that it stays where it is.

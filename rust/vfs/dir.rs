@@ -30,11 +30,7 @@ pub trait DirOperations: Sized + 'static {
     /// # Errors
     ///
     /// Any, which `open(2)` returns.
-    fn open(
-        dentry: &Dentry<Self::Fs>,
-        inode: &Inode<Self::Fs>,
-        flags: u32,
-    ) -> Result<LowerFile>;
+    fn open(dentry: &Dentry<Self::Fs>, inode: &Inode<Self::Fs>, flags: u32) -> Result<LowerFile>;
 }
 
 /// The table of open directories.

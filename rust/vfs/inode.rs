@@ -176,8 +176,7 @@ impl<T: FileSystem> InodeCache<T> {
     /// `sb` must be a superblock of `T`.
     pub(super) unsafe fn alloc(&self, sb: *mut bindings::super_block) -> *mut bindings::inode {
         // SAFETY: By the function's requirements.
-        let inode =
-            unsafe { bindings::alloc_inode_sb(sb, self.0.as_ptr(), bindings::GFP_KERNEL) };
+        let inode = unsafe { bindings::alloc_inode_sb(sb, self.0.as_ptr(), bindings::GFP_KERNEL) };
         if !inode.is_null() {
             // SAFETY: The memory is new and comes from the cache.
             unsafe { Storage::<T>::prepare(inode.cast()) };
@@ -356,7 +355,10 @@ impl<T: FileSystem> SuperBlock<T> {
         let inode = NonNull::new(inode).ok_or(ENOMEM)?;
         // SAFETY: The inode is referenced. `I_NEW` can only be seen by the task that has to set it
         // up: others waited in the call above.
-        if unsafe { bindings::inode_state_read_once(inode.as_ptr()) } & bindings::inode_state_flags_enum_I_NEW != 0 {
+        if unsafe { bindings::inode_state_read_once(inode.as_ptr()) }
+            & bindings::inode_state_flags_enum_I_NEW
+            != 0
+        {
             // INVARIANT: New, so the data are not initialised; the reference goes to the object.
             return Ok(Found::New(NewInode {
                 inode,
@@ -450,11 +452,7 @@ impl<T: FileSystem> NewInode<T> {
         let (rwsem, invalidate) = lock_classes(depth, self.is_directory());
         // SAFETY: By the type invariant nobody uses the locks yet; the classes are static.
         unsafe {
-            bindings::inode_set_lock_classes(
-                self.as_raw(),
-                rwsem.as_ptr(),
-                invalidate.as_ptr(),
-            )
+            bindings::inode_set_lock_classes(self.as_raw(), rwsem.as_ptr(), invalidate.as_ptr())
         };
     }
 

@@ -93,6 +93,32 @@ impl LowerDentry {
     }
 }
 
+/// What every kind of inode of a filesystem has: attributes, and rules who may do what.
+pub trait AttributeOperations: Sized + 'static {
+    /// The filesystem.
+    type Fs: FileSystem;
+
+    /// Whether the calling task may do `access`.
+    ///
+    /// May be called under RCU, with nothing kept but by RCU; `access` says so then, and the
+    /// function fails with `ECHILD` rather than sleep. That is why it gets the lower inode and no
+    /// private data of the upper one.
+    fn permission(sb: &SuperBlock<Self::Fs>, lower: &LowerInode, access: Access) -> Result;
+
+    /// Attributes.
+    fn getattr(dentry: &Dentry<Self::Fs>, inode: &Inode<Self::Fs>, query: Query) -> Result<Stat>;
+
+    /// Changes attributes. The inode lock is held exclusively.
+    fn setattr(dentry: &Dentry<Self::Fs>, inode: &Inode<Self::Fs>, attr: SetAttr<'_>) -> Result;
+
+    /// Notes an access to the inode: the mount options ask for a new access time.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if `nowait` and it would have to sleep.
+    fn touch_atime(inode: &Inode<Self::Fs>, nowait: bool) -> Result;
+}
+
 /// What can be done with an inode. What is left out, the VFS refuses with the errno that programs
 /// expect.
 #[vtable]
@@ -100,17 +126,16 @@ pub trait InodeOperations: Sized + 'static {
     /// The filesystem.
     type Fs: FileSystem;
 
+    /// The operations on attributes.
+    type Attributes: AttributeOperations<Fs = Self::Fs>;
+
     /// Looks up a name in a directory.
     fn lookup(_dir: &Inode<Self::Fs>, _dentry: UnhashedDentry<'_, Self::Fs>) -> Result<Spliced> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
     /// Creates a regular file.
-    fn create(
-        _dir: &Inode<Self::Fs>,
-        _dentry: NegativeDentry<'_, Self::Fs>,
-        _mode: u16,
-    ) -> Result {
+    fn create(_dir: &Inode<Self::Fs>, _dentry: NegativeDentry<'_, Self::Fs>, _mode: u16) -> Result {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
@@ -166,42 +191,6 @@ pub trait InodeOperations: Sized + 'static {
     fn get_link(_dentry: &Dentry<Self::Fs>, _cleanup: LinkCleanup<'_>) -> Result<LinkBody> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
-
-    /// Whether the calling task may do `access`.
-    ///
-    /// May be called under RCU, with nothing kept but by RCU; `access` says so then, and the
-    /// function fails with `ECHILD` rather than sleep. That is why it gets the lower inode and no
-    /// private data of the upper one.
-    fn permission(_sb: &SuperBlock<Self::Fs>, _lower: &LowerInode, _access: Access) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Attributes.
-    fn getattr(
-        _dentry: &Dentry<Self::Fs>,
-        _inode: &Inode<Self::Fs>,
-        _query: Query,
-    ) -> Result<Stat> {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Changes attributes. The inode lock is held exclusively.
-    fn setattr(
-        _dentry: &Dentry<Self::Fs>,
-        _inode: &Inode<Self::Fs>,
-        _attr: SetAttr<'_>,
-    ) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
-
-    /// Notes an access to the inode: the mount options ask for a new access time.
-    ///
-    /// # Errors
-    ///
-    /// `EAGAIN` if `nowait` and it would have to sleep.
-    fn touch_atime(_inode: &Inode<Self::Fs>, _nowait: bool) -> Result {
-        build_error!(VTABLE_DEFAULT_ERROR)
-    }
 }
 
 /// The table of the operations `O`.
@@ -235,10 +224,10 @@ impl<O: InodeOperations> InodeOps<O> {
         rmdir: optional!(O::HAS_RMDIR, Self::rmdir),
         rename: optional!(O::HAS_RENAME, Self::rename),
         get_link: optional!(O::HAS_GET_LINK, Self::get_link),
-        permission: optional!(O::HAS_PERMISSION, Self::permission),
-        getattr: optional!(O::HAS_GETATTR, Self::getattr),
-        setattr: optional!(O::HAS_SETATTR, Self::setattr),
-        update_time: optional!(O::HAS_TOUCH_ATIME, Self::update_time),
+        permission: Some(Self::permission),
+        getattr: Some(Self::getattr),
+        setattr: Some(Self::setattr),
+        update_time: Some(Self::update_time),
         ..pin_init::zeroed()
     };
 
@@ -367,10 +356,7 @@ impl<O: InodeOperations> InodeOps<O> {
     ///
     /// Called by the VFS: `dir` is a directory of `O::Fs` that is locked exclusively, `dentry` a
     /// positive dentry in it whose inode is locked.
-    unsafe extern "C" fn unlink(
-        dir: *mut bindings::inode,
-        dentry: *mut bindings::dentry,
-    ) -> c_int {
+    unsafe extern "C" fn unlink(dir: *mut bindings::inode, dentry: *mut bindings::dentry) -> c_int {
         // SAFETY: As this function's requirements.
         let (dir, dentry) = unsafe { (Inode::from_raw(dir), ChildDentry::from_raw(dentry)) };
         from_result(|| O::unlink(dir, dentry).map(|()| 0))
@@ -460,7 +446,7 @@ impl<O: InodeOperations> InodeOps<O> {
                 LowerInode::from_raw(Storage::<O::Fs>::lower_of(inode)),
             )
         };
-        from_result(|| O::permission(sb, lower, Access(mask)).map(|()| 0))
+        from_result(|| O::Attributes::permission(sb, lower, Access(mask)).map(|()| 0))
     }
 
     /// # Safety
@@ -479,7 +465,7 @@ impl<O: InodeOperations> InodeOps<O> {
             let dentry = (*path).dentry;
             (Dentry::from_raw(dentry), Inode::from_raw((*dentry).d_inode))
         };
-        match O::getattr(dentry, inode, Query { mask, flags }) {
+        match O::Attributes::getattr(dentry, inode, Query { mask, flags }) {
             Ok(result) => {
                 // SAFETY: As this function's requirements.
                 unsafe { *stat = result.0 };
@@ -506,7 +492,7 @@ impl<O: InodeOperations> InodeOps<O> {
                 SetAttr(&mut *attr),
             )
         };
-        from_result(|| O::setattr(dentry, inode, attr).map(|()| 0))
+        from_result(|| O::Attributes::setattr(dentry, inode, attr).map(|()| 0))
     }
 
     /// # Safety
@@ -522,7 +508,7 @@ impl<O: InodeOperations> InodeOps<O> {
         let nowait = flags & bindings::IOCB_NOWAIT as u32 != 0;
         from_result(|| {
             if kind == bindings::fs_update_time_FS_UPD_ATIME {
-                O::touch_atime(inode, nowait)
+                O::Attributes::touch_atime(inode, nowait)
             } else {
                 inode.update_change_times(flags)
             }
