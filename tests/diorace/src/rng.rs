@@ -32,6 +32,11 @@ impl Rng {
         from.get(self.below(from.len() as u64) as usize)
     }
 
+    /// Another generator, which goes its own way.
+    pub fn split(mut self) -> Self {
+        Self(self.next())
+    }
+
     /// True once in `n` times.
     pub fn once_in(&mut self, n: u64) -> bool {
         self.below(n) == 0

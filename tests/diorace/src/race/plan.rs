@@ -2,6 +2,7 @@
 //! Who races on what: the description of a race, without any of its doing.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use engines::Kind;
 use oracle::Mode;
@@ -35,6 +36,31 @@ pub struct WorkerPlan {
     pub aim: Aim,
     /// How many requests it keeps outstanding, if its engine can.
     pub depth: usize,
+    /// When it rests.
+    pub rest: Rest,
+}
+
+/// When a worker leaves the machine to others. Without rest, loads and stores would take all of it:
+/// they are a thousand times cheaper than a direct write.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rest {
+    /// Microseconds between two requests, on average; mostly none, now and then many.
+    pub pause: u64,
+    /// It works in one of so many slices of time; always if less than two.
+    pub slices: u32,
+    /// In which of them.
+    pub slice: u32,
+}
+
+/// Length of a slice of time in milliseconds.
+const SLICE: u128 = 250;
+
+impl Rest {
+    /// Whether the worker has a slice to itself and its time has not come.
+    pub fn is_off(&self, elapsed: Duration) -> bool {
+        let now = elapsed.as_millis() / SLICE;
+        self.slices > 1 && now % u128::from(self.slices) != u128::from(self.slice)
+    }
 }
 
 /// One thread that advises the kernel badly.
@@ -70,6 +96,7 @@ impl WorkerPlan {
             role,
             aim,
             depth,
+            rest: Rest::default(),
         }
     }
 
@@ -81,7 +108,22 @@ impl WorkerPlan {
             role,
             aim,
             depth,
+            rest: Rest::default(),
         }
+    }
+}
+
+impl WorkerPlan {
+    /// The same, resting for so many microseconds between requests on average.
+    pub fn pausing(mut self, pause: u64) -> Self {
+        self.rest.pause = pause;
+        self
+    }
+
+    /// The same, working in one of so many slices of time.
+    pub fn in_slice(mut self, slice: u32, slices: u32) -> Self {
+        (self.rest.slice, self.rest.slices) = (slice, slices);
+        self
     }
 }
 

@@ -11,7 +11,7 @@ use oracle::{Class, Finding, Mode, Outcome, ReadStart, Seen, Severity, Tally, Wr
 
 use crate::crew::pulse::{Pulse, Role};
 use crate::race::aim::Aimer;
-use crate::race::plan::{WorkerPlan, mode};
+use crate::race::plan::{Rest, WorkerPlan, mode};
 use crate::race::recheck::Rechecker;
 use crate::race::shared::Shared;
 use crate::rng::Rng;
@@ -21,6 +21,9 @@ const WAIT: Duration = Duration::from_millis(200);
 
 /// How long it waits when there is nothing to do, or after an error.
 const PAUSE: Duration = Duration::from_micros(50);
+
+/// Of how many requests one is followed by a rest.
+const BURST: u64 = 8;
 
 /// A thread that writes or reads.
 pub struct Worker {
@@ -39,6 +42,9 @@ pub struct Worker {
     buffers: Vec<Buffer>,
     again: Rechecker,
     tally: Tally,
+    rest: Rest,
+    rng: Rng,
+    begin: Instant,
 }
 
 /// A request that was announced to the oracle.
@@ -62,7 +68,7 @@ impl Worker {
         first_slot: usize,
         rng: Rng,
     ) -> Result<Self> {
-        let aimer = Aimer::new(plan.aim.clone(), rng);
+        let aimer = Aimer::new(plan.aim.clone(), rng.clone());
         let depth = queue.depth();
         let memory = shared.geometry.memory.max(shared.geometry.page as usize);
         let len = aimer.longest() as usize;
@@ -81,6 +87,9 @@ impl Worker {
             buffers: buffers?,
             again: Rechecker::new(first_slot + depth),
             tally: Tally::default(),
+            rest: plan.rest,
+            rng: rng.split(),
+            begin: Instant::now(),
         })
     }
 
@@ -89,7 +98,7 @@ impl Worker {
         let mut done = Vec::new();
         loop {
             let stopped = self.shared.stopped();
-            if !stopped {
+            if !stopped && !self.resting() {
                 self.fill()?;
             }
             if self.queue.in_flight() == 0 {
@@ -104,6 +113,19 @@ impl Worker {
                 self.finish(completion)?;
             }
         }
+    }
+
+    /// Rests if it is time to, and says whether to go on resting.
+    fn resting(&mut self) -> bool {
+        if self.rest.is_off(self.begin.elapsed()) {
+            thread::sleep(PAUSE);
+            return true;
+        }
+        if self.rest.pause > 0 && self.rng.once_in(BURST) {
+            let micros = self.rng.below(2 * BURST * self.rest.pause);
+            thread::sleep(Duration::from_micros(micros));
+        }
+        false
     }
 
     /// Submits as many requests as may be outstanding.

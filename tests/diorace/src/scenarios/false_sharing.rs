@@ -33,7 +33,7 @@ violation.",
 const SHARERS: u64 = 8;
 
 fn plan(bench: &Bench<'_>) -> Plan {
-    let len = bench.size(512 << 10, 128 << 10, 128 << 10);
+    let len = bench.size(256 << 10, 128 << 10, 128 << 10);
     layout(len, bench.depth(8), &bench.geometry)
 }
 
@@ -68,14 +68,16 @@ pub fn layout(len: u64, depth: usize, geometry: &Geometry) -> Plan {
         cell: align.min(4096),
         workers: vec![
             WorkerPlan::write(Engine::LIBAIO, whole(0), depth),
-            WorkerPlan::write(Engine::BUFFERED, whole(1), 1),
+            WorkerPlan::write(Engine::BUFFERED, whole(1), 1).pausing(50),
             WorkerPlan::write(Engine::URING, whole(2), depth),
-            WorkerPlan::write(Engine::MMAP, parts(3), 1),
+            WorkerPlan::write(Engine::MMAP, parts(3), 1)
+                .pausing(200)
+                .in_slice(0, 3),
             WorkerPlan::write(Engine::DIRECT, whole(4), 1),
-            WorkerPlan::write(Engine::URING_BUFFERED, parts(5), depth),
-            WorkerPlan::read(Engine::BUFFERED, pages.clone(), 1),
-            WorkerPlan::read(Engine::DIRECT, pages.clone(), 1),
-            WorkerPlan::read(Engine::MMAP, pages.clone(), 1),
+            WorkerPlan::write(Engine::URING_BUFFERED, parts(5), depth).in_slice(1, 3),
+            WorkerPlan::read(Engine::BUFFERED, pages.clone(), 1).pausing(500),
+            WorkerPlan::read(Engine::DIRECT, pages.clone(), 1).pausing(2000),
+            WorkerPlan::read(Engine::MMAP, pages.clone(), 1).pausing(1000),
         ],
         extras: vec![
             WorkerPlan::write(Engine::LIBAIO, whole(6), depth),
@@ -86,7 +88,7 @@ pub fn layout(len: u64, depth: usize, geometry: &Geometry) -> Plan {
         disturbers: vec![DisturbPlan {
             within: 0..len,
             block: (64 << 10).min(half),
-            pause: 2000,
+            pause: 20_000,
         }],
     }
 }
