@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Calls made by another thread while something is held in flight.
+
+use anyhow::{Result, anyhow};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// How long a call is given to show that it does not wait.
+const SOON: Duration = Duration::from_millis(250);
+
+/// How long a call may take once nothing holds it any more.
+const LATE: Duration = Duration::from_secs(30);
+
+/// A thread that makes one call.
+pub struct Racer<T> {
+    answer: Receiver<T>,
+    early: std::cell::RefCell<Option<T>>,
+}
+
+impl<T: Send + 'static> Racer<T> {
+    /// Starts the thread, and returns when it is about to make its call.
+    pub fn start(call: impl FnOnce() -> T + Send + 'static) -> Self {
+        let (send, answer) = channel();
+        let (ready, started) = channel();
+        std::thread::spawn(move || {
+            let _ = ready.send(());
+            let _ = send.send(call());
+        });
+        let _ = started.recv();
+        Self {
+            answer,
+            early: std::cell::RefCell::new(None),
+        }
+    }
+
+    /// Gives the call a moment; true when it has returned.
+    pub fn finished_soon(&self) -> bool {
+        let mut early = self.early.borrow_mut();
+        if early.is_none() {
+            *early = self.answer.recv_timeout(SOON).ok();
+        }
+        early.is_some()
+    }
+
+    /// Waits for the call to return.
+    pub fn join(self) -> Result<T> {
+        if let Some(answer) = self.early.into_inner() {
+            return Ok(answer);
+        }
+        self.answer.recv_timeout(LATE).map_err(|e| match e {
+            RecvTimeoutError::Timeout => anyhow!("a call did not return in {} s", LATE.as_secs()),
+            RecvTimeoutError::Disconnected => anyhow!("a racing thread panicked"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_kept_however_early_it_comes() {
+        let racer = Racer::start(|| 5);
+        assert!(racer.finished_soon());
+        assert!(racer.finished_soon());
+        assert_eq!(racer.join().unwrap(), 5);
+    }
+
+    #[test]
+    fn a_call_that_waits_is_not_soon() {
+        let (go, wait) = channel::<()>();
+        let racer = Racer::start(move || wait.recv().is_ok());
+        assert!(!racer.finished_soon());
+        go.send(()).unwrap();
+        assert!(racer.join().unwrap());
+    }
+}

@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mounting, remounting and unmounting diofs, and what it says when it refuses.
+
+use crate::harness::{Ctx, Test, skip, test};
+use crate::lower::stack::{Stack, diofs};
+use crate::lower::{Kind, mounts_below, umount};
+use crate::pattern::{check, pattern};
+use crate::sys::mem::{PAGE, READ_WRITE, Region};
+use crate::sys::mount::{self, Context, Refused};
+use crate::sys::{Errno, file, fscall, path, stat};
+use crate::twin::expect_errno;
+use anyhow::{Result, bail, ensure};
+use std::path::{Path, PathBuf};
+
+pub const TESTS: &[Test] = &[
+    test("mount.refused", refused).once(),
+    test("mount.too_deep", too_deep).once(),
+    test("mount.two_levels", two_levels).once(),
+    test("mount.casefolded_lower", casefolded).once(),
+    test("mount.shown", shown).once(),
+    test("mount.options", options).once(),
+    test("mount.classic_call", classic_call).once(),
+    test("mount.read_only", read_only),
+    test("mount.remount", remount).once(),
+    test("mount.remount_refused", remount_refused).once(),
+    test("mount.many", many).once(),
+    test("mount.again_and_again", again_and_again),
+    test("mount.busy", busy),
+    test("mount.detached", detached).once(),
+    test("mount.lower_read_only", lower_read_only),
+    test("mount.dirty_at_umount", dirty_at_umount),
+];
+
+fn point(ctx: &Ctx, name: &str) -> Result<PathBuf> {
+    let point = ctx.work.join(name);
+    std::fs::create_dir_all(&point)?;
+    Ok(point)
+}
+
+/// A refusal with the given error that also says something.
+fn expect_refusal(what: &str, answer: Result<(), Refused>, errnos: &[i32]) -> Result<()> {
+    let Err(refused) = answer else {
+        bail!("{what}: expected a refusal, was mounted");
+    };
+    let names: Vec<String> = errnos.iter().map(|e| Errno(*e).to_string()).collect();
+    ensure!(
+        errnos.contains(&refused.errno.0),
+        "{what}: expected {}, saw {refused}",
+        names.join(" or ")
+    );
+    ensure!(
+        refused
+            .log
+            .iter()
+            .any(|l| l.starts_with("e ") && l.len() > 5),
+        "{what}: expected a message in the log, saw {refused}"
+    );
+    Ok(())
+}
+
+fn refused(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let at = point(ctx, "m")?;
+    let none = diofs(&ctx.under.join("none"), &at, &[]);
+    expect_refusal("a lower that is not there", none, &[libc::ENOENT])?;
+    drop(file::create(&ctx.under.join("f"))?);
+    let of_file = diofs(&ctx.under.join("f"), &at, &[]);
+    expect_refusal("a file as lower", of_file, &[libc::ENOTDIR])?;
+    let unknown = diofs(&ctx.under, &at, &[("no_such_option", "1")]);
+    expect_refusal("an unknown option", unknown, &[libc::EINVAL])?;
+    let bad = diofs(&ctx.under, &at, &[("dio_busy", "whatever")]);
+    expect_refusal("an unknown value", bad, &[libc::EINVAL])?;
+    let context = Context::new("diofs")?;
+    expect_refusal(
+        "no source",
+        context.mount_on(&at),
+        &[libc::EINVAL, libc::ENOENT],
+    )?;
+    let context = Context::new("diofs")?;
+    let flag = context.flag("no_such_flag");
+    expect_refusal("an unknown flag", flag, &[libc::EINVAL])?;
+    path::symlink("nowhere", &ctx.under.join("dangling"))?;
+    let dangling = diofs(&ctx.under.join("dangling"), &at, &[]);
+    expect_refusal("a dangling lower", dangling, &[libc::ENOENT])?;
+    ensure!(
+        mounts_below(&at).is_empty(),
+        "a refused mount is there all the same"
+    );
+    Ok(())
+}
+
+/// The kernel allows a stack of two; a third diofs is refused, not overflowed.
+fn too_deep(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let second = point(ctx, "second")?;
+    if let Err(refused) = diofs(&ctx.up, &second, &[]) {
+        return expect_refusal("diofs on diofs", Err(refused), &[libc::EINVAL, libc::ELOOP]);
+    }
+    let third = diofs(&second, &point(ctx, "third")?, &[]);
+    let outcome = expect_refusal("a third level", third, &[libc::EINVAL, libc::ELOOP]);
+    umount(&second)?;
+    outcome
+}
+
+fn two_levels(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let second = point(ctx, "second")?;
+    if let Err(refused) = diofs(&ctx.up, &second, &[]) {
+        return skip(format!("diofs on diofs is refused: {refused}"));
+    }
+    let fd = file::create(&second.join("f"))?;
+    file::pwrite(&fd, &pattern(1, 0, 3 * PAGE), 0)?;
+    let direct = file::open_direct(&second.join("f"))?;
+    let page = crate::sys::mem::Slice::of(&pattern(2, PAGE as u64, PAGE))?;
+    file::pwrite_mem(&direct, &page, PAGE as u64)?;
+    file::fsync(&fd)?;
+    let under = file::open(&ctx.under.join("f"), libc::O_RDONLY, 0)?;
+    for (name, fd) in [("the top", &fd), ("the lower", &under)] {
+        let seen = file::pread_vec(fd, 4 * PAGE, 0)?;
+        check(name, &seen[..PAGE], 1, 0)?;
+        check(name, &seen[PAGE..2 * PAGE], 2, PAGE as u64)?;
+        check(name, &seen[2 * PAGE..], 1, 2 * PAGE as u64)?;
+    }
+    drop((fd, direct, under));
+    umount(&second)
+}
+
+fn casefolded(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let own = ctx.private_casefold()?;
+    let dir = own.dir.join("folded");
+    path::mkdir(&dir, 0o755)?;
+    let fd = file::open(&dir, libc::O_RDONLY, 0)?;
+    let casefold = 0x4000_0000u32.to_ne_bytes();
+    fscall::ioctl_buf(&fd, fscall::FS_IOC_SETFLAGS, &casefold)?;
+    drop(fd);
+    let answer = diofs(&dir, &point(ctx, "m")?, &[]);
+    let outcome = expect_refusal(
+        "a casefolded lower",
+        answer,
+        &[libc::EREMOTE, libc::EINVAL, libc::EOPNOTSUPP],
+    );
+    let _ = mount::umount(&ctx.work.join("m"), 0);
+    own.umount()?;
+    outcome
+}
+
+/// The line of `/proc/self/mounts` about `point`: source, type and options.
+fn mount_line(point: &Path) -> Result<(String, String, String)> {
+    let text = std::fs::read_to_string("/proc/self/mounts")?;
+    let name = point.display().to_string();
+    for line in text.lines().rev() {
+        let words: Vec<&str> = line.split(' ').collect();
+        if let [source, at, kind, options, ..] = words[..] {
+            if at == name {
+                return Ok((source.to_string(), kind.to_string(), options.to_string()));
+            }
+        }
+    }
+    bail!("{name} is not in /proc/self/mounts")
+}
+
+fn shown(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let (source, kind, _) = mount_line(&ctx.up)?;
+    let expected = ctx.under.display().to_string();
+    ensure!(
+        source == expected,
+        "source: expected {expected}, saw {source}"
+    );
+    ensure!(kind == "diofs", "type: expected diofs, saw {kind}");
+    let known = std::fs::read_to_string("/proc/filesystems")?;
+    let line = known.lines().find(|l| l.ends_with("diofs")).unwrap_or("");
+    ensure!(
+        line.starts_with("nodev"),
+        "expected diofs to need no device, saw '{line}'"
+    );
+    let s = stat::statfs(&ctx.up)?;
+    let lowers = stat::statfs(&ctx.under)?;
+    ensure!(
+        s.magic != 0 && s.magic != lowers.magic,
+        "expected a magic of its own, saw {:#x}",
+        s.magic
+    );
+    Ok(())
+}
+
+fn options(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let at = point(ctx, "m")?;
+    for value in ["eio", "sync"] {
+        diofs(&ctx.under, &at, &[("dio_busy", value)])?;
+        let (_, _, options) = mount_line(&at)?;
+        let shown = options.split(',').any(|o| o == format!("dio_busy={value}"));
+        ensure!(
+            shown || value == "eio",
+            "expected dio_busy={value} to be shown, saw {options}"
+        );
+        let fd = file::create(&at.join("f"))?;
+        file::pwrite(&fd, &pattern(1, 0, PAGE), 0)?;
+        let direct = file::open_direct(&at.join("f"))?;
+        file::pwrite_mem(
+            &direct,
+            &crate::sys::mem::Slice::of(&pattern(2, 0, PAGE))?,
+            0,
+        )?;
+        check(
+            "after a direct write",
+            &file::pread_vec(&fd, PAGE, 0)?,
+            2,
+            0,
+        )?;
+        drop((fd, direct));
+        umount(&at)?;
+    }
+    Ok(())
+}
+
+fn classic_call(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let at = point(ctx, "m")?;
+    let source = ctx.under.display().to_string();
+    mount::mount(&source, &at, "diofs", libc::MS_NOSUID, "dio_busy=sync")?;
+    drop(file::create(&at.join("f"))?);
+    let (seen, _, options) = mount_line(&at)?;
+    umount(&at)?;
+    ensure!(
+        seen == source && options.contains("nosuid"),
+        "saw {seen} {options}"
+    );
+    stat::stat(&ctx.under.join("f"))?;
+    let bad = mount::mount(&source, &at, "diofs", 0, "rubbish");
+    expect_errno("an unknown option", bad, libc::EINVAL)
+}
+
+fn read_only(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    drop(file::create(&ctx.at("f"))?);
+    path::mkdir(&ctx.at("d"), 0o755)?;
+    let at = point(ctx, "m")?;
+    let source = ctx.under.display().to_string();
+    mount::mount(&source, &at, "diofs", libc::MS_RDONLY, "")?;
+    let refused = |what: &str, answer: crate::sys::Res<()>| expect_errno(what, answer, libc::EROFS);
+    let open = |flags| file::open(&at.join("f"), flags, 0o644).map(|_| ());
+    refused("open to write", open(libc::O_WRONLY))?;
+    refused("open to truncate", open(libc::O_RDONLY | libc::O_TRUNC))?;
+    refused("create", file::create(&at.join("new")).map(|_| ()))?;
+    refused("mkdir", path::mkdir(&at.join("new"), 0o755))?;
+    refused("unlink", path::unlink(&at.join("f")))?;
+    refused("rmdir", path::rmdir(&at.join("d")))?;
+    refused("rename", path::rename(&at.join("f"), &at.join("g")))?;
+    refused("link", path::link(&at.join("f"), &at.join("g")))?;
+    refused("symlink", path::symlink("x", &at.join("g")))?;
+    refused("mknod", path::mknod(&at.join("g"), libc::S_IFIFO, 0))?;
+    refused("chmod", path::chmod(&at.join("f"), 0o600))?;
+    refused("chown", path::lchown(&at.join("f"), 1, 1))?;
+    refused("truncate", path::truncate(&at.join("f"), 5))?;
+    refused(
+        "utimes",
+        path::utimens(&at.join("f"), path::Time::Now, path::Time::Now),
+    )?;
+    open(libc::O_RDONLY)?;
+    umount(&at)
+}
+
+fn remount(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let fd = file::create(&ctx.at("f"))?;
+    file::pwrite(&fd, &pattern(1, 0, PAGE), 0)?;
+    let again = |flags| mount::mount("none", &ctx.up, "none", libc::MS_REMOUNT | flags, "");
+    expect_errno(
+        "read-only while open to write",
+        again(libc::MS_RDONLY),
+        libc::EBUSY,
+    )?;
+    drop(fd);
+    again(libc::MS_RDONLY)?;
+    let (_, _, options) = mount_line(&ctx.up)?;
+    ensure!(
+        options.starts_with("ro"),
+        "after remount,ro the options are {options}"
+    );
+    expect_errno("create", file::create(&ctx.at("g")), libc::EROFS)?;
+    let under = file::open(&ctx.under.join("f"), libc::O_RDONLY, 0)?;
+    check(
+        "written before, on the lower",
+        &file::pread_vec(&under, PAGE, 0)?,
+        1,
+        0,
+    )?;
+    drop(under);
+    again(0)?;
+    drop(file::create(&ctx.at("g"))?);
+    let fd = file::open(&ctx.at("f"), libc::O_RDWR, 0)?;
+    file::pwrite(&fd, b"x", 0)?;
+    Ok(())
+}
+
+fn remount_refused(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    path::mkdir(&ctx.under.join("other"), 0o755)?;
+    let other = ctx.under.join("other").display().to_string();
+    let change = |key: &str, value: &str| -> Result<(), Refused> {
+        let context = Context::pick(&ctx.up).map_err(|errno| Refused { errno, log: vec![] })?;
+        context.set(key, value)?;
+        context.reconfigure()
+    };
+    expect_refusal("another lower", change("source", &other), &[libc::EINVAL])?;
+    expect_refusal(
+        "an unknown option",
+        change("no_such_option", "1"),
+        &[libc::EINVAL],
+    )?;
+    let (source, _, _) = mount_line(&ctx.up)?;
+    ensure!(
+        source == ctx.under.display().to_string(),
+        "the source is {source} now"
+    );
+    drop(file::create(&ctx.at("f"))?);
+    stat::stat(&ctx.under.join("f"))?;
+    Ok(())
+}
+
+fn many(ctx: &Ctx) -> Result<()> {
+    const COUNT: usize = 40;
+    ctx.need_diofs()?;
+    let mut stacks = Vec::new();
+    for i in 0..COUNT {
+        let under = ctx.under.join(format!("u{i}"));
+        path::mkdir(&under, 0o755)?;
+        stacks.push(Stack::mount(
+            ctx.fs,
+            &under,
+            &ctx.work.join(format!("m{i}")),
+        )?);
+    }
+    for (i, stack) in stacks.iter().enumerate() {
+        let fd = file::create(&stack.dir.join("f"))?;
+        file::pwrite(&fd, &pattern(i as u8, 0, 5000), 0)?;
+    }
+    for (i, stack) in stacks.iter().enumerate() {
+        let fd = file::open(&stack.dir.join("f"), libc::O_RDONLY, 0)?;
+        check(
+            "each mount its own",
+            &file::pread_vec(&fd, 6000, 0)?,
+            i as u8,
+            0,
+        )?;
+    }
+    for stack in stacks {
+        stack.umount()?;
+    }
+    for i in 0..COUNT {
+        let fd = file::open(&ctx.under.join(format!("u{i}/f")), libc::O_RDONLY, 0)?;
+        check("on the lower", &file::pread_vec(&fd, 6000, 0)?, i as u8, 0)?;
+    }
+    Ok(())
+}
+
+fn again_and_again(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let under = ctx.under.join("u");
+    path::mkdir(&under, 0o755)?;
+    for round in 0..15u8 {
+        let stack = Stack::mount(ctx.fs, &under, &ctx.work.join("m"))?;
+        if round > 0 {
+            let fd = file::open(&stack.dir.join("f"), libc::O_RDONLY, 0)?;
+            check(
+                "of the last round",
+                &file::pread_vec(&fd, 9000, 0)?,
+                round - 1,
+                0,
+            )?;
+        }
+        let fd = file::create(&stack.dir.join("f"))?;
+        file::pwrite(&fd, &pattern(round, 0, 9000), 0)?;
+        drop(fd);
+        stack.umount()?;
+    }
+    Ok(())
+}
+
+fn busy(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let under = ctx.under.join("u");
+    path::mkdir(&under, 0o755)?;
+    let stack = Stack::mount(ctx.fs, &under, &ctx.work.join("m"))?;
+    let at = stack.dir.clone();
+    let try_umount = || mount::umount(&at, 0);
+    let fd = file::create(&at.join("f"))?;
+    file::pwrite(&fd, &pattern(1, 0, PAGE), 0)?;
+    expect_errno("with an open file", try_umount(), libc::EBUSY)?;
+    let map = Region::shared(&fd, 0, PAGE, READ_WRITE)?;
+    drop(fd);
+    expect_errno("with a mapping", try_umount(), libc::EBUSY)?;
+    drop(map);
+    path::chdir(&at)?;
+    expect_errno("with a working directory", try_umount(), libc::EBUSY)?;
+    path::chdir("/".as_ref())?;
+    expect_errno("the lower", mount::umount(&ctx.lower.dir, 0), libc::EBUSY)?;
+    stack.umount()
+}
+
+/// Detached and still used; when the last user goes, the lower is free.
+fn detached(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let mut own = ctx.private(Kind::Ext4Block4k, 64)?;
+    let fd = file::create(&own.at("f"))?;
+    file::pwrite(&fd, &pattern(1, 0, 50_000), 0)?;
+    let at = own.up.clone();
+    mount::umount(&at, libc::MNT_DETACH)?;
+    check("after detaching", &file::pread_vec(&fd, 50_000, 0)?, 1, 0)?;
+    file::pwrite(&fd, &pattern(2, 0, 1000), 0)?;
+    expect_errno("the lower", mount::umount(&own.lower.dir, 0), libc::EBUSY)?;
+    drop(fd);
+    own.forget_stack();
+    own.lower.umount()?;
+    own.lower.check()?;
+    own.lower.mount()?;
+    let fd = file::open(&own.under.join("f"), libc::O_RDONLY, 0)?;
+    let seen = file::pread_vec(&fd, 60_000, 0)?;
+    check("written after detaching", &seen[..1000], 2, 0)?;
+    check("written before", &seen[1000..], 1, 1000)?;
+    drop(fd);
+    own.finish()
+}
+
+/// On a lower that can only be read nothing can be written, and everything can be read.
+fn lower_read_only(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let own = ctx.private(ctx.lower.kind, 64)?;
+    let fd = file::create(&own.at("f"))?;
+    file::pwrite(&fd, &pattern(1, 0, 10_000), 0)?;
+    drop(fd);
+    file::sync();
+    let lower = own.lower.dir.clone();
+    let again = |flags| mount::mount("none", &lower, "none", libc::MS_REMOUNT | flags, "");
+    if let Err(e) = again(libc::MS_RDONLY) {
+        ensure!(e.0 == libc::EBUSY, "remounting the lower read-only: {e}");
+        return own.finish();
+    }
+    let fd = file::open(&own.at("f"), libc::O_RDONLY, 0)?;
+    check("read", &file::pread_vec(&fd, 20_000, 0)?, 1, 0)?;
+    expect_errno("create", file::create(&own.at("g")), libc::EROFS)?;
+    expect_errno("mkdir", path::mkdir(&own.at("d"), 0o755), libc::EROFS)?;
+    expect_errno("unlink", path::unlink(&own.at("f")), libc::EROFS)?;
+    expect_errno("truncate", path::truncate(&own.at("f"), 0), libc::EROFS)?;
+    expect_errno(
+        "open to write",
+        file::open(&own.at("f"), libc::O_RDWR, 0),
+        libc::EROFS,
+    )?;
+    drop(fd);
+    own.finish()
+}
+
+/// Everything that was written is on the lower when umount has returned.
+fn dirty_at_umount(ctx: &Ctx) -> Result<()> {
+    let under = ctx.under.join("u");
+    path::mkdir(&under, 0o755)?;
+    let stack = Stack::mount(ctx.fs, &under, &ctx.work.join("m"))?;
+    for i in 0..50u8 {
+        let fd = file::create(&stack.dir.join(format!("f{i}")))?;
+        file::pwrite(&fd, &pattern(i, 0, 40_000 + usize::from(i)), 0)?;
+        let map = Region::shared(&fd, 0, PAGE, READ_WRITE)?;
+        map.store(0, &pattern(i ^ 0x80, 0, 100));
+    }
+    stack.umount()?;
+    for i in 0..50u8 {
+        let fd = file::open(&under.join(format!("f{i}")), libc::O_RDONLY, 0)?;
+        let seen = file::pread_vec(&fd, 50_000, 0)?;
+        ensure!(
+            seen.len() == 40_000 + usize::from(i),
+            "file {i}: {} bytes",
+            seen.len()
+        );
+        check("stored", &seen[..100], i ^ 0x80, 0)?;
+        check("written", &seen[100..], i, 100)?;
+    }
+    Ok(())
+}

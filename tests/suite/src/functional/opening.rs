@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the flags of `open` do.
+
+use crate::harness::{Ctx, Test, test};
+use crate::pattern::pattern;
+use crate::sys::mem::{PAGE, Slice};
+use crate::sys::{file, fscall, path, stat};
+use crate::twin::twin;
+use anyhow::Result;
+
+pub const TESTS: &[Test] = &[
+    test("open.truncate", truncate),
+    test("open.append", append),
+    test("open.directory_and_links", directory_and_links),
+    test("open.path_only", path_only),
+    test("open.access_modes", access_modes),
+    test("open.synchronous", synchronous),
+    test("open.direct", direct),
+    test("open.toggle_flags", toggle_flags),
+];
+
+fn truncate(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        let fd = s.must("create", file::create(&s.at("f")))?;
+        s.must("write", file::pwrite(&fd, &pattern(1, 0, 10_000), 0))?;
+        s.see(
+            "open",
+            file::open(&s.at("f"), libc::O_WRONLY | libc::O_TRUNC, 0),
+        );
+        s.see("empty", stat::fstat(&fd));
+        s.see("nothing to read", file::pread_vec(&fd, 100, 0));
+        s.must("write far", file::pwrite(&fd, b"x", 5000))?;
+        s.see("only zeroes before it", file::pread_vec(&fd, 10_000, 0));
+        s.see(
+            "to read only",
+            file::open(&s.at("f"), libc::O_RDONLY | libc::O_TRUNC, 0),
+        );
+        s.see("empty too", stat::fstat(&fd));
+        s.see(
+            "a directory",
+            file::open(s.dir(), libc::O_RDONLY | libc::O_TRUNC, 0),
+        );
+        Ok(())
+    })
+}
+
+fn append(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_APPEND;
+        let a = s.must("open", file::open(&s.at("f"), flags, 0o644))?;
+        let b = s.must("open again", file::open(&s.at("f"), flags, 0))?;
+        for (i, fd) in [&a, &b, &a, &a, &b].into_iter().enumerate() {
+            s.see("write", file::write(fd, format!("<{i}>").as_bytes()));
+            s.see("position", file::lseek(fd, 0, libc::SEEK_CUR));
+        }
+        s.see("all", file::pread_vec(&a, 100, 0));
+        s.see(
+            "at a place, which is not minded",
+            file::pwrite(&a, b"<p>", 0),
+        );
+        s.see("after seeking", file::lseek(&a, 0, libc::SEEK_SET));
+        s.see("at the end all the same", file::write(&a, b"<w>"));
+        s.see("all", file::pread_vec(&a, 100, 0));
+        let plain = s.must("plain", file::open(&s.at("f"), libc::O_RDWR, 0))?;
+        let one = Slice::of(b"<one>")?;
+        s.see(
+            "one write",
+            file::pwritev(&plain, &[one], 0, file::RWF_APPEND),
+        );
+        s.see("all", file::pread_vec(&a, 100, 0));
+        s.see("shrink", file::ftruncate(&a, 4));
+        s.see("write", file::write(&b, b"<s>"));
+        s.see("all", file::pread_vec(&a, 100, 0));
+        Ok(())
+    })
+}
+
+fn directory_and_links(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        drop(s.must("file", file::create(&s.at("f")))?);
+        s.must("directory", path::mkdir(&s.at("d"), 0o755))?;
+        s.must("to the file", path::symlink("f", &s.at("lf")))?;
+        s.must("to the directory", path::symlink("d", &s.at("ld")))?;
+        s.must("to nothing", path::symlink("none", &s.at("ln")))?;
+        let sets = [
+            libc::O_DIRECTORY,
+            libc::O_NOFOLLOW,
+            libc::O_DIRECTORY | libc::O_NOFOLLOW,
+            libc::O_DIRECTORY | libc::O_CREAT,
+            libc::O_CREAT | libc::O_EXCL,
+            libc::O_PATH,
+            libc::O_PATH | libc::O_NOFOLLOW,
+        ];
+        for flags in sets {
+            for name in ["f", "d", "lf", "ld", "ln"] {
+                s.see(
+                    format!("open {name} by {flags:o}"),
+                    file::open(&s.at(name), flags, 0o644),
+                );
+            }
+        }
+        Ok(())
+    })
+}
+
+fn path_only(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        let f = s.must("file", file::create(&s.at("f")))?;
+        s.must("content", file::write(&f, b"content"))?;
+        let fd = s.must("open", file::open(&s.at("f"), libc::O_PATH, 0))?;
+        s.see("read", file::pread_vec(&fd, 10, 0));
+        s.see("write", file::pwrite(&fd, b"x", 0));
+        s.see("sync", file::fsync(&fd));
+        s.see("truncate", file::ftruncate(&fd, 0));
+        s.see("chmod", file::fchmod(&fd, 0o600));
+        s.see("stat", stat::fstat(&fd));
+        use std::os::fd::AsRawFd;
+        let again = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let real = s.must("reopen", file::open(again.as_ref(), libc::O_RDWR, 0))?;
+        s.see("read it then", file::pread_vec(&real, 10, 0));
+        Ok(())
+    })
+}
+
+fn access_modes(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        let fd = s.must("create", file::create(&s.at("f")))?;
+        s.must("write", file::write(&fd, b"content"))?;
+        for flags in [
+            libc::O_RDONLY,
+            libc::O_WRONLY,
+            libc::O_RDWR,
+            libc::O_ACCMODE,
+        ] {
+            let fd = s.must(format!("open by {flags}"), file::open(&s.at("f"), flags, 0))?;
+            s.see("read", file::pread_vec(&fd, 4, 0));
+            s.see("write", file::pwrite(&fd, b"CON", 0));
+            s.see("truncate", file::ftruncate(&fd, 7));
+            s.see("sync", file::fsync(&fd));
+        }
+        Ok(())
+    })
+}
+
+fn synchronous(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        for (name, flag) in [("sync", libc::O_SYNC), ("dsync", libc::O_DSYNC)] {
+            let flags = libc::O_RDWR | libc::O_CREAT | flag;
+            let fd = s.must(name, file::open(&s.at(name), flags, 0o644))?;
+            s.see("write", file::pwrite(&fd, &pattern(1, 0, 5000), 0));
+            s.see("read", file::pread_vec(&fd, 6000, 0));
+            s.see("overwrite", file::pwrite(&fd, &pattern(2, 100, 50), 100));
+            s.see("read", file::pread_vec(&fd, 6000, 0));
+            s.see("flags", fscall::getfl(&fd).map(|f| f & flag));
+        }
+        let fd = s.must("plain", file::create(&s.at("plain")))?;
+        let data = Slice::of(&pattern(3, 0, 3000))?;
+        s.see("one write", file::pwritev(&fd, &[data], 0, file::RWF_DSYNC));
+        s.see("read", file::pread_vec(&fd, 6000, 0));
+        Ok(())
+    })
+}
+
+fn direct(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        let flags = libc::O_RDWR | libc::O_CREAT | libc::O_DIRECT;
+        let fd = s.must("open", file::open(&s.at("f"), flags, 0o644))?;
+        let two = Slice::of(&pattern(1, 0, 2 * PAGE))?;
+        s.see("write", file::pwrite_mem(&fd, &two, 0));
+        s.see("size", stat::fstat(&fd));
+        let back = Slice::zeroed(4 * PAGE)?;
+        let n = s.get("read", file::pread_mem(&fd, &back, 0)).unwrap_or(0);
+        s.see("content", back.bytes(n));
+        s.see(
+            "read at the end",
+            file::pread_mem(&fd, &back, 2 * PAGE as u64),
+        );
+        s.see("read beyond", file::pread_mem(&fd, &back, 8 * PAGE as u64));
+        s.see("write beyond", file::pwrite_mem(&fd, &two, 8 * PAGE as u64));
+        let n = s
+            .get(
+                "read the hole",
+                file::pread_mem(&fd, &back, 2 * PAGE as u64),
+            )
+            .unwrap_or(0);
+        s.see("content of the hole", back.bytes(n));
+        let all = s.must("buffered", file::open(&s.at("f"), libc::O_RDONLY, 0))?;
+        s.see("all", file::pread_vec(&all, 20 * PAGE, 0));
+        s.see(
+            "directory",
+            file::open(s.dir(), libc::O_RDONLY | libc::O_DIRECT, 0),
+        );
+        Ok(())
+    })
+}
+
+fn toggle_flags(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        let fd = s.must("create", file::create(&s.at("f")))?;
+        let page = Slice::of(&pattern(1, 0, PAGE))?;
+        s.see("cached write", file::pwrite_mem(&fd, &page, 0));
+        s.see("direct on", fscall::setfl(&fd, libc::O_DIRECT));
+        s.see("is on", fscall::getfl(&fd).map(|f| f & libc::O_DIRECT));
+        let back = Slice::zeroed(PAGE)?;
+        let n = s
+            .get("direct read", file::pread_mem(&fd, &back, 0))
+            .unwrap_or(0);
+        s.see("content", back.bytes(n));
+        let other = Slice::of(&pattern(2, 0, PAGE))?;
+        s.see("direct write", file::pwrite_mem(&fd, &other, 0));
+        s.see("direct off", fscall::setfl(&fd, 0));
+        s.see("cached read", file::pread_vec(&fd, PAGE, 0));
+        s.see("append on", fscall::setfl(&fd, libc::O_APPEND));
+        s.see("write", file::pwrite(&fd, b"end", 0));
+        s.see("size", stat::fstat(&fd));
+        Ok(())
+    })
+}

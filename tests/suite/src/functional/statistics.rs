@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The counters are there and count.
+
+use crate::harness::{Ctx, Test, test};
+use crate::pattern::pattern;
+use crate::stats::{KEYS, Stats};
+use crate::sys::aio::{Aio, Request};
+use crate::sys::file;
+use crate::sys::mem::{PAGE, Slice};
+use anyhow::{Result, ensure};
+use std::time::Duration;
+
+pub const TESTS: &[Test] = &[
+    test("statistics.complete", complete).once(),
+    test("statistics.count", count).once(),
+];
+
+fn complete(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let stats = Stats::of(&ctx.up)?;
+    let missing: Vec<&str> = KEYS.into_iter().filter(|k| !stats.has(k)).collect();
+    ensure!(
+        missing.is_empty(),
+        "expected all counters, missing: {}",
+        missing.join(", ")
+    );
+    Ok(())
+}
+
+fn count(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let start = Stats::of(&ctx.up)?;
+    let grown = |key: &str| -> Result<u64> { Ok(Stats::of(&ctx.up)?.get(key)? - start.get(key)?) };
+    let expect = |key: &str, least: u64| -> Result<()> {
+        let seen = grown(key)?;
+        ensure!(
+            seen >= least,
+            "{key}: expected at least {least} more, saw {seen}"
+        );
+        Ok(())
+    };
+    let fd = file::create(&ctx.at("f"))?;
+    file::pwrite(&fd, &pattern(1, 0, 4 * PAGE), 0)?;
+    file::fsync(&fd)?;
+    expect("dio_writes", 0)?;
+    ensure!(
+        grown("dio_writes")? == 0,
+        "a cached write counted as direct"
+    );
+    let direct = file::open_direct(&ctx.at("f"))?;
+    let page = Slice::of(&pattern(2, 0, PAGE))?;
+    file::pwrite_mem(&direct, &page, 0)?;
+    expect("dio_writes", 1)?;
+    expect("invalidated_before", 1)?;
+    file::pwrite(&fd, &pattern(3, 0, PAGE), 0)?;
+    file::pwrite_mem(&direct, &page, 0)?;
+    expect("flushed_before", 1)?;
+    file::pread_mem(&direct, &page, 0)?;
+    expect("dio_reads", 1)?;
+    let mut aio = Aio::new(4)?;
+    aio.run(Request::write(&direct, &page, 0), Duration::from_secs(10))?;
+    expect("dio_async", 1)?;
+    ensure!(
+        grown("found_after")? == 0,
+        "pages were found after a direct write"
+    );
+    ensure!(grown("invalidate_failures")? == 0, "an invalidation failed");
+    Ok(())
+}

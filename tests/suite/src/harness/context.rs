@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a test is given.
+
+use super::skip;
+use crate::lower::disk::Span;
+use crate::lower::stack::{FsKind, Stack};
+use crate::lower::{Device, Kind, Lower};
+use crate::sys::dm::Mapper;
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The name of the device that a test may break.
+pub const PRIVATE_DEVICE: &str = "diofs-suite-private";
+
+/// The surroundings of one test.
+pub struct Ctx<'a> {
+    pub fs: FsKind,
+    /// The filesystem below. Its device may be held, but must not be broken.
+    pub lower: &'a Lower,
+    /// The filesystem under test: an empty directory.
+    pub up: PathBuf,
+    /// The same directory, seen on the lower.
+    pub under: PathBuf,
+    /// An empty directory of the lower itself, for doing the same things bare.
+    pub twin: PathBuf,
+    /// A directory outside all of these, for mount points and other files.
+    pub work: PathBuf,
+    pub seed: u64,
+    /// Whether functional tests print what the bare lower answered to each call.
+    pub show_steps: bool,
+    pub mapper: Arc<Mapper>,
+    pub spare: Span,
+}
+
+impl Ctx<'_> {
+    /// A path in the filesystem under test.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.up.join(name)
+    }
+
+    /// Leaves the test unless diofs itself is tested.
+    pub fn need_diofs(&self) -> Result<()> {
+        match self.fs {
+            FsKind::Diofs => Ok(()),
+            _ => skip("says something about diofs only"),
+        }
+    }
+
+    /// Leaves the test unless the lower does direct I/O for real.
+    pub fn need_direct(&self) -> Result<()> {
+        if self.lower.kind.is_direct() {
+            return Ok(());
+        }
+        skip("direct I/O of this lower goes through its page cache")
+    }
+
+    /// Makes a lower of its own for a test that fills or breaks it, with the filesystem under test
+    /// mounted on it.
+    pub fn private(&self, kind: Kind, mib: u64) -> Result<Private> {
+        let device = Device::make(&self.mapper, PRIVATE_DEVICE, &self.spare.limited(mib))?;
+        let lower = Lower::make(kind, device, &self.work.join("private"))?;
+        Private::over(lower, self.fs, &self.work)
+    }
+
+    /// Makes a lower of its own whose directories can be casefolded; nothing is mounted over it.
+    pub fn private_casefold(&self) -> Result<Lower> {
+        let device = Device::make(&self.mapper, PRIVATE_DEVICE, &self.spare.limited(64))?;
+        Lower::make_with(
+            Kind::Ext4Block4k,
+            &["-O", "casefold"],
+            device,
+            &self.work.join("private"),
+        )
+    }
+}
+
+/// A lower of its own and the filesystem under test over it.
+pub struct Private {
+    stack: Option<Stack>,
+    pub lower: Lower,
+    /// The directory of the lower that the filesystem under test is mounted over.
+    pub under: PathBuf,
+    pub up: PathBuf,
+}
+
+impl Private {
+    fn over(lower: Lower, fs: FsKind, work: &Path) -> Result<Self> {
+        let under = lower.dir.join("under");
+        std::fs::create_dir(&under)?;
+        let stack = Stack::mount(fs, &under, &work.join("private-up"))?;
+        Ok(Self {
+            up: stack.dir.clone(),
+            stack: Some(stack),
+            under,
+            lower,
+        })
+    }
+
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.up.join(name)
+    }
+
+    /// Unmounts the filesystem under test, leaves the lower mounted.
+    pub fn umount_stack(&mut self) -> Result<()> {
+        self.stack.take().map_or(Ok(()), Stack::umount)
+    }
+
+    /// Knows nothing of the filesystem under test any more, which something else has unmounted.
+    pub fn forget_stack(&mut self) {
+        if let Some(stack) = self.stack.take() {
+            stack.forget();
+        }
+    }
+
+    /// Unmounts everything and checks the lower.
+    pub fn finish(mut self) -> Result<()> {
+        self.umount_stack()?;
+        self.lower.umount()?;
+        self.lower.check()
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        let _ = self.lower.device.pass();
+        self.stack.take();
+        let _ = self.lower.umount();
+    }
+}
