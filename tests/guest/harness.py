@@ -134,7 +134,9 @@ def stack(device, kind):
 
 
 def fsck(device):
-    """The unmounted lower has to be clean."""
+    """The unmounted lower has to be gone from the kernel, and clean."""
+    if os.path.exists(f"/sys/fs/ext4/{os.path.basename(os.path.realpath(device))}"):
+        raise Failure(f"the filesystem on {device} is unmounted, but something still holds it")
     must(f"e2fsck -f -n {device}")
 
 
