@@ -115,6 +115,16 @@ void diofs_helper_kiocb_end_write(struct kiocb *iocb)
 	kiocb_end_write(iocb);
 }
 
+void diofs_helper_sb_start_write(struct super_block *sb)
+{
+	sb_start_write(sb);
+}
+
+void diofs_helper_sb_end_write(struct super_block *sb)
+{
+	sb_end_write(sb);
+}
+
 void diofs_helper_sb_start_pagefault(struct super_block *sb)
 {
 	sb_start_pagefault(sb);

@@ -32,6 +32,8 @@ void diofs_helper_inode_set_mtime(struct inode *inode, struct timespec64 ts);
 void diofs_helper_i_uid_gid_copy(struct inode *dst, const struct inode *src);
 void diofs_helper_kiocb_start_write(struct kiocb *iocb);
 void diofs_helper_kiocb_end_write(struct kiocb *iocb);
+void diofs_helper_sb_start_write(struct super_block *sb);
+void diofs_helper_sb_end_write(struct super_block *sb);
 void diofs_helper_sb_start_pagefault(struct super_block *sb);
 void diofs_helper_sb_end_pagefault(struct super_block *sb);
 void diofs_helper_file_accessed(struct file *file);

@@ -77,6 +77,10 @@ impl RegularFile for Diofs {
         lower_io::closed(inode);
     }
 
+    fn stored(file: &OpenFile<Self>) -> Result {
+        file.data().lower.modified_by_store()
+    }
+
     fn flush(file: &OpenFile<Self>) -> Result {
         if !file.is_writable() {
             return Ok(());
@@ -138,7 +142,7 @@ pub fn write_cached(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Res
     }
     limit_to_lower(kiocb, iter)?;
     kiocb.file().remove_privs()?;
-    kiocb.file().update_time()?;
+    kiocb.file().data().lower.modified()?;
     if kiocb.pos() > inode.size() {
         inode.zero_past_end();
     }

@@ -105,6 +105,7 @@ pub fn cache_file(inode: &Inode<Diofs>) -> Result<CacheFile> {
         }
     })?;
     file.disable_readahead();
+    file.disable_time_updates();
     let (mem_align, _) = file.direct_alignment()?;
     let file = CacheFile { file, mem_align };
     users.file = Some(file.clone());

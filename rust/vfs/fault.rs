@@ -5,12 +5,13 @@
 //! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h)
 
 use super::{
+    file::{
+        OpenFile,
+        RegularFile, //
+    },
     fill::mapping_of,
     folio::folio_range,
-    mapping::{
-        fault_limit,
-        CachedFile, //
-    },
+    mapping::fault_limit,
     wait::{
         Signals,
         Wake, //
@@ -21,9 +22,9 @@ use crate::bindings;
 use core::marker::PhantomData;
 
 /// The operations on mappings of `T`'s regular files.
-pub struct VmOps<T: CachedFile>(PhantomData<T>);
+pub struct VmOps<T: RegularFile>(PhantomData<T>);
 
-impl<T: CachedFile> VmOps<T> {
+impl<T: RegularFile> VmOps<T> {
     /// The table.
     pub const TABLE: bindings::vm_operations_struct = bindings::vm_operations_struct {
         fault: Some(bindings::filemap_fault),
@@ -39,16 +40,16 @@ impl<T: CachedFile> VmOps<T> {
     /// Called by the memory manager with a write fault on a clean page of a regular file of `T`.
     unsafe extern "C" fn page_mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: The caller guarantees the fault, its area and its file.
-        let (file, inode) = unsafe {
-            let file = (*(*vmf).__bindgen_anon_1.vma).vm_file;
-            (file, Inode::<T>::from_raw((*file).f_inode))
-        };
-        // SAFETY: The superblock lives as long as its inode; the two calls pair.
+        let file = unsafe { OpenFile::<T>::from_raw((*(*vmf).__bindgen_anon_1.vma).vm_file) };
+        let inode = file.inode();
+        // SAFETY: The superblock lives as long as its inode; the first and the last call pair.
         unsafe {
             let sb = (*inode.as_raw()).i_sb;
             bindings::sb_start_pagefault(sb);
-            bindings::file_update_time(file);
-            let ret = Self::dirty(vmf, inode);
+            let ret = match T::stored(file) {
+                Ok(()) => Self::dirty(vmf, inode),
+                Err(_) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+            };
             bindings::sb_end_pagefault(sb);
             ret
         }

@@ -90,18 +90,6 @@ impl<T: RegularFile> OpenFile<T> {
         to_result(unsafe { bindings::file_remove_privs(self.as_raw()) })
     }
 
-    /// Sets modification and change time to now, as `file_update_time()` does.
-    pub fn update_time(&self) -> Result {
-        // SAFETY: The file lives.
-        to_result(unsafe { bindings::file_update_time(self.as_raw()) })
-    }
-
-    /// Notes an access, as `file_accessed()` does.
-    pub fn accessed(&self) {
-        // SAFETY: The file lives.
-        unsafe { bindings::file_accessed(self.as_raw()) };
-    }
-
     /// Reports a write-back error once to this file, as `file_check_and_advance_wb_err()` does.
     pub fn check_writeback_error(&self) -> Result {
         // SAFETY: The file lives.
@@ -149,6 +137,11 @@ pub trait RegularFile: CachedFile {
     ///
     /// Context: process context, may sleep.
     fn release(file: &OpenFile<Self>);
+
+    /// Is told that a mapping of the file is about to be stored to, in a page that was clean.
+    ///
+    /// Context: a page fault; may sleep. `mmap_lock` is held, and no folio lock.
+    fn stored(file: &OpenFile<Self>) -> Result;
 
     /// Is told of each `close(2)`.
     ///

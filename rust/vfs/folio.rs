@@ -43,11 +43,6 @@ impl LockedFolio {
         NonNull::new(raw).map(|raw| Self { raw })
     }
 
-    /// The raw folio.
-    pub(super) fn as_raw(&self) -> *mut bindings::folio {
-        self.raw.as_ptr()
-    }
-
     /// The bytes of the file that the folio stands for.
     pub fn range(&self) -> Option<ByteRange> {
         // SAFETY: By the type invariants the folio is live and locked.

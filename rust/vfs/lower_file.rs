@@ -45,6 +45,48 @@ impl LowerFile {
         unsafe { bindings::file_mode_set(self.as_raw(), bindings::FMODE_RANDOM) };
     }
 
+    /// Leaves modification and change time alone when this file is written.
+    ///
+    /// For write-back: what it writes was modified when it was written above.
+    pub fn disable_time_updates(&self) {
+        // SAFETY: As above.
+        unsafe { bindings::file_mode_set(self.as_raw(), bindings::FMODE_NOCMTIME) };
+    }
+
+    fn super_block_raw(&self) -> *mut bindings::super_block {
+        // SAFETY: The file pins its inode, and the inode its superblock.
+        unsafe { (*self.inode().as_raw()).i_sb }
+    }
+
+    /// Sets modification and change time to now, as `file_update_time()` does.
+    ///
+    /// Context: process context, may sleep; no lock of the lower filesystem is held.
+    pub fn modified(&self) -> Result {
+        let sb = self.super_block_raw();
+        // SAFETY: File and superblock live; the first and the last call pair.
+        unsafe {
+            bindings::sb_start_write(sb);
+            let ret = bindings::file_update_time(self.as_raw());
+            bindings::sb_end_write(sb);
+            to_result(ret)
+        }
+    }
+
+    /// As [`LowerFile::modified`], for a store through a mapping.
+    ///
+    /// Context: a page fault; may sleep, no folio lock is held.
+    pub fn modified_by_store(&self) -> Result {
+        let sb = self.super_block_raw();
+        // SAFETY: As in `modified`. A fault holds `mmap_lock`, below which freezing has a level of
+        // its own.
+        unsafe {
+            bindings::sb_start_pagefault(sb);
+            let ret = bindings::file_update_time(self.as_raw());
+            bindings::sb_end_pagefault(sb);
+            to_result(ret)
+        }
+    }
+
     /// The alignment of memory and of offsets that direct I/O needs, as `statx` tells it; zeros if
     /// the file has no direct I/O.
     ///
