@@ -169,10 +169,12 @@ impl Context<'_> {
     ///
     /// The context must be one of `T`.
     unsafe fn super_block<T: Mount>(&self) -> Option<&SuperBlock<T>> {
+        if !self.is_remount() {
+            return None;
+        }
         // SAFETY: By the type invariant and the function's requirements; a context for a remount
         // has its root from the beginning.
-        self.is_remount()
-            .then(|| unsafe { SuperBlock::from_raw((*(*self.fc).root).d_sb) })
+        Some(unsafe { SuperBlock::from_raw((*(*self.fc).root).d_sb) })
     }
 }
 

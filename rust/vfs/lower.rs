@@ -437,11 +437,10 @@ impl LowerFile {
         let file = from_err_ptr(unsafe {
             bindings::dentry_open(&raw, flags as c_int, cred.as_ptr().cast())
         })?;
+        let file = NonNull::new(file).ok_or(EIO)?;
         // SAFETY: A file that is no error pointer was made just now, with one reference, which
         // goes to the new object, and has no `fdget_pos()` user.
-        NonNull::new(file)
-            .map(|file| Self(unsafe { ARef::from_raw(file.cast()) }))
-            .ok_or(EIO)
+        Ok(Self(unsafe { ARef::from_raw(file.cast()) }))
     }
 
     /// The kernel crate's view of the file.

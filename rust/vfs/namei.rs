@@ -43,8 +43,8 @@ impl LowerDentry {
     pub fn lookup(&self, name: &Name<'_>) -> Result<ARef<LowerDentry>> {
         let mut qstr = name.0;
         // SAFETY: The directory is referenced and the name lives during the call.
-        let dentry =
-            from_err_ptr(unsafe { bindings::lookup_noperm_unlocked(&mut qstr, self.as_raw()) })?;
+        let dentry = unsafe { bindings::lookup_noperm_unlocked(&mut qstr, self.as_raw()) };
+        let dentry = from_err_ptr(dentry)?;
         // SAFETY: A dentry that is no error pointer comes with a reference.
         unsafe { Self::take(dentry) }
     }

@@ -212,9 +212,13 @@ impl<T: SuperOperations> SuperOps<T> {
     ) -> c_int {
         // SAFETY: As this function's requirements.
         let sb: &SuperBlock<T> = unsafe { SuperBlock::from_raw((*dentry).d_sb) };
+        // SAFETY: The superblock lives; its device number is constant.
+        let device = unsafe { (*sb.as_raw()).s_dev };
         match T::lower_root(sb.data()).statfs() {
             Ok(mut stat) => {
                 stat.0.f_type = T::MAGIC as c_long;
+                // A number of our own: the lower one tells the lower filesystem apart.
+                stat.0.f_fsid.val = [device as c_int, T::MAGIC as c_int];
                 // SAFETY: As this function's requirements.
                 unsafe { *out.cast() = stat.0 };
                 0
@@ -290,6 +294,10 @@ impl<T: SuperOperations> SuperOps<T> {
         // mount and the credentials, goes after that.
         // SAFETY: As this function's requirements.
         unsafe { bindings::kill_anon_super(sb) };
+        // A walk under RCU that began in a working directory which has gone meanwhile may still ask
+        // for permission here.
+        // SAFETY: Process context, and no lock is held that an RCU reader may want.
+        unsafe { bindings::synchronize_rcu_expedited() };
         // SAFETY: The pointer is null or came from `into_foreign()` of the same type, and nobody
         // uses it any more.
         drop(unsafe { Pin::<KBox<T::Super>>::try_from_foreign(data) });
