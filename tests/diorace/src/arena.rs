@@ -64,21 +64,12 @@ impl Arena {
     pub fn fill(&self, name: &str, history: &History) -> Result<PathBuf> {
         let path = self.path(name);
         let file = File::create(&path)?;
-        let len = history.len_bytes();
-        let mut words = vec![0u64; (CHUNK / 8) as usize];
-        let mut at = 0;
-        while at < len {
-            let n = CHUNK.min(len - at);
-            let part = &mut words[..(n / 8) as usize];
-            history.fill_initial(at, part);
-            let done = file.pwrite(part, at).map_err(|errno| no_room(errno, len))?;
-            if done as u64 != n {
-                return Err(no_room(Errno::ENOSPC, len));
-            }
-            at += n;
+        let filled = fill(&file, history);
+        if filled.is_err() {
+            // The room may be enough for the next one.
+            fs::remove_file(&path)?;
         }
-        file.fsync().map_err(|errno| no_room(errno, len))?;
-        Ok(path)
+        filled.map(|()| path)
     }
 
     /// Finds out what direct I/O needs here; an error that says so if it does not work.
@@ -109,6 +100,25 @@ impl Arena {
             page: page_size() as u64,
         })
     }
+}
+
+/// Writes the initial content of a history to a file.
+fn fill(file: &File, history: &History) -> Result<()> {
+    let len = history.len_bytes();
+    let mut words = vec![0u64; (CHUNK / 8) as usize];
+    let mut at = 0;
+    while at < len {
+        let n = CHUNK.min(len - at);
+        let part = &mut words[..(n / 8) as usize];
+        history.fill_initial(at, part);
+        let done = file.pwrite(part, at).map_err(|errno| no_room(errno, len))?;
+        if done as u64 != n {
+            return Err(no_room(Errno::ENOSPC, len));
+        }
+        at += n;
+    }
+    file.fsync().map_err(|errno| no_room(errno, len))?;
+    Ok(())
 }
 
 fn no_room(errno: Errno, len: u64) -> anyhow::Error {

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::status::Status;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Races direct, buffered, mapped and asynchronous I/O on one file of any file system, and proves
@@ -136,6 +137,22 @@ pub struct SelftestArgs {
     /// Chooses what is corrupted.
     #[arg(long, default_value_t = 1, value_name = "NUMBER")]
     pub seed: u64,
+}
+
+/// Prints what was asked for, or in one line what is wrong with the command line.
+pub fn explain(error: &clap::Error) -> Status {
+    if !error.use_stderr() {
+        let _ = error.print();
+        return Status::Legal;
+    }
+    let text = error.render().to_string();
+    let lines = text.lines().take_while(|line| !line.is_empty());
+    let line = lines.map(str::trim).collect::<Vec<_>>().join(" ");
+    eprintln!(
+        "diorace: {} (see --help)",
+        line.trim_start_matches("error: ")
+    );
+    Status::Tool
 }
 
 /// A number of bytes with an optional suffix K, M or G.

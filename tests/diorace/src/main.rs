@@ -25,11 +25,7 @@ use crate::status::Status;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            let asked = !error.use_stderr();
-            return if asked { Status::Legal } else { Status::Tool }.into();
-        }
+        Err(error) => return cli::explain(&error).into(),
     };
     let result = match cli.command {
         Command::Run(args) => commands::run::run(&args),

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use engines::Errno;
 use serde::{Deserialize, Serialize};
 
 /// The verdict of a scenario, a run, or the program.
@@ -36,11 +37,12 @@ impl Status {
 
     /// The status that a failed command ends with.
     pub fn of_error(error: &anyhow::Error) -> Self {
-        if error.chain().any(|cause| cause.is::<Lacking>()) {
-            Self::Lacking
-        } else {
-            Self::Tool
-        }
+        let lacking = error.chain().any(|cause| {
+            let errno = cause.downcast_ref::<Errno>().copied();
+            let errno = errno.or_else(|| cause.downcast_ref::<engines::Error>()?.errno());
+            cause.is::<Lacking>() || errno.is_some_and(no_room)
+        });
+        if lacking { Self::Lacking } else { Self::Tool }
     }
 
     /// The status of several scenarios together: the worst finding; lacking only if nothing ran.
@@ -66,6 +68,12 @@ impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
         ExitCode::from(status.code())
     }
+}
+
+/// Whether an error means that the environment lacks room or permission to write.
+fn no_room(errno: Errno) -> bool {
+    let numbers = [Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS];
+    numbers.contains(&errno)
 }
 
 /// The environment lacks something.

@@ -18,6 +18,8 @@ impl Errno {
     pub const EINVAL: Errno = Errno(libc::EINVAL);
     /// No space.
     pub const ENOSPC: Errno = Errno(libc::ENOSPC);
+    /// Read-only file system.
+    pub const EROFS: Errno = Errno(libc::EROFS);
     /// Over quota.
     pub const EDQUOT: Errno = Errno(libc::EDQUOT);
     /// Bad address, which is also what a load or store gets that the kernel answers with SIGBUS.

@@ -19,6 +19,7 @@ mod mapping;
 mod probe;
 mod queue;
 pub mod signals;
+pub mod supervise;
 mod sync;
 mod uring;
 

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
-use engines::signals;
+use engines::{signals, supervise};
 use oracle::Profile;
 use oracle::word::mix;
 
@@ -20,7 +20,7 @@ use crate::place::Place;
 use crate::report::table::render;
 use crate::report::{Report, SCHEMA, ScenarioReport, VERSION};
 use crate::scenarios::{self, Scenario};
-use crate::status::{Lacking, Status};
+use crate::status::Status;
 
 /// Races on files in a directory.
 pub fn run(args: &RunArgs) -> Result<Status> {
@@ -31,6 +31,8 @@ pub fn run(args: &RunArgs) -> Result<Status> {
         // Better to learn now than after the race that the result cannot be kept.
         fs::write(path, "").with_context(|| format!("cannot write {}", path.display()))?;
     }
+    // From here on something may get stuck in the kernel.
+    supervise::in_child()?;
     signals::catch_stop();
     let arena = Arena::new(&args.dir)?;
     let mut report = Report {
@@ -105,8 +107,8 @@ fn one(
         scenario: scenario.name,
     };
     match scenario.run(&bench) {
-        Err(error) if error.is::<Lacking>() => {
-            Ok(ScenarioReport::skipped(scenario.name, error.to_string()))
+        Err(error) if Status::of_error(&error) == Status::Lacking => {
+            Ok(ScenarioReport::skipped(scenario.name, format!("{error:#}")))
         }
         other => other.with_context(|| format!("scenario {}", scenario.name)),
     }
@@ -129,6 +131,7 @@ fn finish(report: &mut Report, json: Option<&Path>) -> Result<()> {
 
 /// Ends without waiting for threads that will never return. Removing the files may get stuck as well.
 fn abandon(arena: Arena, status: Status) -> ! {
+    supervise::give_up(status.code().into());
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
         drop(arena);

@@ -137,3 +137,50 @@ impl<T: Send + 'static> Crew<T> {
         (!stuck.is_empty()).then_some(stuck)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use engines::Op;
+
+    const SHORT: Duration = Duration::from_millis(200);
+
+    #[test]
+    fn who_stops_in_time_is_joined() {
+        let mut crew = Crew::new();
+        let stop = crew.stop();
+        let pulse = crew.pulse("test", Role::Both, 1);
+        let work = move || {
+            while !stop.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            Ok(7)
+        };
+        crew.start(pulse, work).unwrap();
+        let ending = crew.race(SHORT, SHORT * 10, |_, _| {}).unwrap();
+        assert!(matches!(ending, Ending::Joined(all) if all == [7]));
+    }
+
+    #[test]
+    fn who_does_not_come_back_is_named() {
+        let mut crew = Crew::new();
+        let pulse = crew.pulse("tape", Role::Write, 1);
+        pulse.begin(0, Op::Write, 4096, 512);
+        let work = || {
+            thread::sleep(SHORT * 20);
+            Ok(())
+        };
+        crew.start(pulse, work).unwrap();
+        let begin = Instant::now();
+        let Ending::Hung(threads) = crew.race(SHORT * 20, SHORT, |_, _| {}).unwrap() else {
+            panic!("nothing hangs");
+        };
+        assert!(begin.elapsed() < SHORT * 10);
+        assert!(threads[0].contains("tape write"), "{threads:?}");
+        assert!(
+            threads[0].contains("write of 512 bytes at 4096"),
+            "{threads:?}"
+        );
+    }
+}

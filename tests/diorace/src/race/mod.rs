@@ -34,8 +34,12 @@ pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
     let team = Team::new(bench, plan);
     let history = team.history(bench, plan)?;
     let path = bench.arena.fill(bench.scenario, &history)?;
-    let store = Arc::new(FileStore::new(path, plan.len)?);
-    on_store(bench, plan, team, history, store)
+    let store = Arc::new(FileStore::new(path.clone(), plan.len)?);
+    let report = on_store(bench, plan, team, history, store)?;
+    if !report.violations.contains_key("hang") {
+        std::fs::remove_file(&path)?;
+    }
+    Ok(report)
 }
 
 /// Races on something else.

@@ -140,6 +140,7 @@ impl Worker {
                 _ => Op::Read,
             };
             let history = &self.shared.history;
+            let begin = Instant::now();
             self.pending[slot] = Some(match op {
                 Op::Write => {
                     let write = history.begin_write(self.writer, self.mode, offset, len)?;
@@ -152,6 +153,7 @@ impl Worker {
                     len,
                 },
             });
+            self.pulse.checked(begin.elapsed());
             self.pulse.begin(slot, op, offset, len);
             let request = Request {
                 id: slot,
