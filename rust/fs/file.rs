@@ -105,7 +105,18 @@ impl RegularFile for Diofs {
                 let pos = file.data().lower.llseek(offset, whence)?;
                 file.set_pos(pos)
             }
-            _ => file.generic_llseek(offset, whence),
+            _ => {
+                let base = match whence as u32 {
+                    bindings::SEEK_SET => 0,
+                    bindings::SEEK_CUR => file.pos(),
+                    bindings::SEEK_END => file.inode().size(),
+                    _ => return Err(EINVAL),
+                };
+                let pos = base.checked_add(offset).ok_or(EOVERFLOW)?;
+                // The largest position can depend on the format of the lower file.
+                file.data().lower.llseek(pos, bindings::SEEK_SET as i32)?;
+                file.generic_llseek(offset, whence)
+            }
         }
     }
 

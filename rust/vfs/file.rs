@@ -64,6 +64,12 @@ impl<T: RegularFile> OpenFile<T> {
         unsafe { ptr::addr_of!((*self.as_raw()).f_flags).read_volatile() }
     }
 
+    /// The file position.
+    pub fn pos(&self) -> i64 {
+        // SAFETY: The file lives; the position may change under us, any value will do.
+        unsafe { ptr::addr_of!((*self.as_raw()).f_pos).read_volatile() }
+    }
+
     /// Whether the file was opened for writing.
     pub fn is_writable(&self) -> bool {
         // SAFETY: The file lives.
