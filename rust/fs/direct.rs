@@ -72,7 +72,7 @@ pub fn write(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Out
     }
     stats(kiocb.inode()).dio_writes.inc();
     let outcome = with_buffer(kiocb, iter, Direction::FromPages, |kiocb, buffer| {
-        let (lock, range) = lock_for_write(kiocb, buffer.len())?;
+        let (lock, range) = lock_for_write(kiocb, buffer.size())?;
         let Some(range) = range else {
             return Ok(Outcome::Done(0));
         };
@@ -132,7 +132,7 @@ fn with_buffer(
 /// Reads with the inode lock held: flushes the range and submits.
 fn read_locked(kiocb: &mut Kiocb<'_, Diofs>, buffer: Buffer) -> Result<Outcome> {
     let inode = kiocb.inode();
-    let Some(range) = ByteRange::new(kiocb.pos(), buffer.len()) else {
+    let Some(range) = ByteRange::new(kiocb.pos(), buffer.size()) else {
         return Err(EINVAL);
     };
     flush_for_read(inode, range, kiocb.is_nowait())?;
@@ -208,11 +208,7 @@ fn lock_for_write<'a>(
 /// # Errors
 ///
 /// `EBUSY` if the range could not be invalidated; nothing was submitted then.
-fn write_locked(
-    kiocb: &mut Kiocb<'_, Diofs>,
-    buffer: Buffer,
-    range: ByteRange,
-) -> Result<Outcome> {
+fn write_locked(kiocb: &mut Kiocb<'_, Diofs>, buffer: Buffer, range: ByteRange) -> Result<Outcome> {
     let inode = kiocb.inode();
     let file = kiocb.file().data().lower.clone();
     if kiocb.file().data().mem_align == 0 {

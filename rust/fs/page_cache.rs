@@ -56,7 +56,7 @@ impl CachedFile for Diofs {
     }
 
     fn fill(inode: &Inode<Self>, pos: i64, dst: &mut BvecIter<'_>) -> Result {
-        let _nofs = NofsGuard::new();
+        let _nofs = NofsGuard::enter();
         let source = lower_io::cache_file(inode)?;
         let _creds = CredGuard::new(&inode.super_block().data().mounter);
         source.file.read_cached(pos, dst)
@@ -82,8 +82,8 @@ impl CachedFile for Diofs {
 
 /// Writes to the lower file as the mounter, throttled by the lower device alone.
 fn write_lower(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result {
-    let _nofs = NofsGuard::new();
-    let _throttle = LocalThrottleGuard::new();
+    let _nofs = NofsGuard::enter();
+    let _throttle = LocalThrottleGuard::enter();
     let target = lower_io::cache_file(inode)?;
     let _creds = CredGuard::new(&inode.super_block().data().mounter);
     target.file.write_cached(pos, src)

@@ -40,7 +40,7 @@ macro_rules! stats {
 
         impl Stats {
             /// All zero.
-            pub const fn new() -> Self {
+            pub const fn zero() -> Self {
                 Self { $($name: Counter::new(),)* }
             }
 

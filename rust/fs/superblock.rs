@@ -122,7 +122,7 @@ impl Mount for Diofs {
             _mount: mount,
             mounter: without_reserves()?,
             options: Options::new(options),
-            stats: Stats::new(),
+            stats: Stats::zero(),
         };
         Ok(KBox::pin(data, GFP_KERNEL)?)
     }

@@ -145,8 +145,7 @@ impl<T: CachedFile> WriteOps<T> {
             Inode::<T>::from_raw((*iter).inode)
         };
         // SAFETY: The folio stays locked through the call.
-        let mut dst =
-            unsafe { BvecIter::new(Direction::ToPages, slice::from_ref(&bvec), len) };
+        let mut dst = unsafe { BvecIter::new(Direction::ToPages, slice::from_ref(&bvec), len) };
         match T::fill(inode, pos, &mut dst) {
             Ok(()) => {
                 dst.zero_rest();

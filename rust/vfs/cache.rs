@@ -43,24 +43,20 @@ impl<T: FileSystem> Inode<T> {
     /// Context: process context, does not sleep.
     pub fn range_has_page(&self, range: ByteRange) -> bool {
         // SAFETY: The mapping lives as long as the inode.
-        unsafe {
-            bindings::filemap_range_has_page(self.mapping_raw(), range.start(), range.last())
-        }
+        unsafe { bindings::filemap_range_has_page(self.mapping_raw(), range.start(), range.last()) }
     }
 
     /// Whether a flush of `range` would have something to do.
     ///
     /// Context: process context, does not sleep.
     pub fn range_needs_writeback(&self, range: ByteRange) -> bool {
+        if !self.has_pages() {
+            return false;
+        }
         // SAFETY: The mapping lives as long as the inode.
-        self.has_pages()
-            && unsafe {
-                bindings::filemap_range_has_writeback(
-                    self.mapping_raw(),
-                    range.start(),
-                    range.last(),
-                )
-            }
+        unsafe {
+            bindings::filemap_range_has_writeback(self.mapping_raw(), range.start(), range.last())
+        }
     }
 
     /// Writes the dirty folios of `range` back and waits, as `filemap_write_and_wait_range()`.
@@ -69,11 +65,7 @@ impl<T: FileSystem> Inode<T> {
     pub fn flush(&self, range: ByteRange) -> Result {
         // SAFETY: The mapping lives as long as the inode.
         to_result(unsafe {
-            bindings::filemap_write_and_wait_range(
-                self.mapping_raw(),
-                range.start(),
-                range.last(),
-            )
+            bindings::filemap_write_and_wait_range(self.mapping_raw(), range.start(), range.last())
         })
     }
 

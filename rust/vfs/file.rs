@@ -290,7 +290,13 @@ impl<T: RegularFile> FileOps<T> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: The caller guarantees the file.
-            T::fsync(unsafe { OpenFile::from_raw(file) }, start, end, datasync != 0).map(|()| 0)
+            T::fsync(
+                unsafe { OpenFile::from_raw(file) },
+                start,
+                end,
+                datasync != 0,
+            )
+            .map(|()| 0)
         })
     }
 

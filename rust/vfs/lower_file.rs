@@ -126,9 +126,8 @@ impl LowerFile {
         let mut kiocb = self.cached_request(pos);
         while dst.remaining() > 0 {
             // SAFETY: The request is initialised, and file and pages live through the call.
-            let ret = unsafe {
-                bindings::vfs_iocb_iter_read(self.as_raw(), &mut kiocb, dst.as_raw())
-            };
+            let ret =
+                unsafe { bindings::vfs_iocb_iter_read(self.as_raw(), &mut kiocb, dst.as_raw()) };
             if ret <= 0 {
                 return to_result(ret as c_int);
             }
@@ -145,9 +144,8 @@ impl LowerFile {
         while src.remaining() > 0 {
             let mut kiocb = self.cached_request(pos);
             // SAFETY: The request is initialised, and file and pages live through the call.
-            let ret = unsafe {
-                bindings::vfs_iocb_iter_write(self.as_raw(), &mut kiocb, src.as_raw())
-            };
+            let ret =
+                unsafe { bindings::vfs_iocb_iter_write(self.as_raw(), &mut kiocb, src.as_raw()) };
             match ret {
                 0 => return Err(EIO),
                 n if n < 0 => return Err(Error::from_errno(n as c_int)),

@@ -23,6 +23,7 @@
 use super::{
     bvec::BvecIter,
     fill,
+    inode::NewInode,
     iov::IovIter,
     kiocb::{
         Kiocb,
@@ -33,7 +34,6 @@ use super::{
         Signals,
         Wake, //
     },
-    inode::NewInode,
     writeback,
     FileSystem,
     Inode,

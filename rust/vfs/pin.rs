@@ -140,12 +140,13 @@ impl PinnedBuffer {
     /// The pages to read into were dirtied when they were pinned. If write-back has cleaned one of
     /// them since, it must be dirtied again, or what was read into it can be lost.
     pub(super) fn drop_sleeps(&self) -> bool {
-        // SAFETY: By the type invariants the pages are live.
-        self.pinned
-            && self.direction == Direction::ToPages
-            && self.bvecs.iter().any(|bvec| unsafe {
-                !bindings::folio_test_dirty(bindings::page_folio(bvec.bv_page))
-            })
+        if !self.pinned || self.direction == Direction::FromPages {
+            return false;
+        }
+        self.bvecs.iter().any(|bvec| {
+            // SAFETY: By the type invariants the pages are live.
+            unsafe { !bindings::folio_test_dirty(bindings::page_folio(bvec.bv_page)) }
+        })
     }
 
     /// Dirties the pages to read into.

@@ -19,8 +19,8 @@
 
 use super::wait::{
     Signals,
-    Wake,
     WaitQueue, //
+    Wake,
 };
 use crate::bindings;
 use core::{

@@ -49,7 +49,7 @@ pub struct NofsGuard {
 
 impl NofsGuard {
     /// Enters the scope, as `memalloc_nofs_save()` does.
-    pub fn new() -> Self {
+    pub fn enter() -> Self {
         Self {
             // SAFETY: No requirements beyond task context.
             flags: unsafe { bindings::memalloc_nofs_save() },
@@ -74,7 +74,7 @@ pub struct LocalThrottleGuard {
 
 impl LocalThrottleGuard {
     /// Enters the scope.
-    pub fn new() -> Self {
+    pub fn enter() -> Self {
         Self {
             // SAFETY: No requirements beyond task context.
             flags: unsafe { bindings::local_throttle_save() },

@@ -40,9 +40,7 @@ use core::{
 };
 use kernel::{
     error::to_result,
-    ffi,
-    impl_has_work,
-    new_work,
+    ffi, impl_has_work, new_work,
     prelude::*,
     sync::Arc,
     types::Opaque,
@@ -107,7 +105,7 @@ impl Buffer {
     }
 
     /// How many bytes the buffer holds.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.0.len()
     }
 }
@@ -268,7 +266,9 @@ impl<T: DirectFile> Prepared<T> {
         };
         // SAFETY: As above: nobody else uses the state. The caller completes the request itself.
         unsafe { (*transfer.state.get()).upper = None };
-        transfer.end(lower_result(ret), Context::Caller).map(Outcome::Done)
+        transfer
+            .end(lower_result(ret), Context::Caller)
+            .map(Outcome::Done)
     }
 }
 
@@ -333,7 +333,10 @@ impl<T: DirectFile> Transfer<T> {
         let sleeps = unsafe {
             let state = this.state.get();
             (*state).result = ret;
-            (*state).buffer.as_ref().is_some_and(PinnedBuffer::drop_sleeps)
+            (*state)
+                .buffer
+                .as_ref()
+                .is_some_and(PinnedBuffer::drop_sleeps)
         } || {
             let done = this.finished(lower_result(ret), Context::Completion);
             T::finish_sleeps(this.inode(), &done)

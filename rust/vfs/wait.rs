@@ -33,9 +33,7 @@ impl Signals {
     const fn task_state(self) -> i32 {
         match self {
             Signals::None => kernel::task::TASK_UNINTERRUPTIBLE,
-            Signals::Fatal => {
-                (bindings::TASK_WAKEKILL | bindings::TASK_UNINTERRUPTIBLE) as i32
-            }
+            Signals::Fatal => (bindings::TASK_WAKEKILL | bindings::TASK_UNINTERRUPTIBLE) as i32,
         }
     }
 }

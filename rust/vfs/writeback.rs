@@ -81,7 +81,7 @@ impl<'a, T: CachedFile> Batch<'a, T> {
         };
         let room = blocks.max(1);
         // Under a folio lock, memory may not be had from a filesystem.
-        let _nofs = NofsGuard::new();
+        let _nofs = NofsGuard::enter();
         self.parts.reserve(room, GFP_KERNEL)?;
         // One for each part there can be now: a run may hold them all.
         self.bvecs.clear();
@@ -187,7 +187,9 @@ fn write_run<T: CachedFile>(
         let mut bvec = bindings::bio_vec::default();
         // SAFETY: The part lies within its folio, which is under writeback and therefore stays.
         unsafe {
-            let offset = part.pos.saturating_sub(bindings::folio_pos(part.folio.as_ptr()) as u64);
+            let offset = part
+                .pos
+                .saturating_sub(bindings::folio_pos(part.folio.as_ptr()) as u64);
             bindings::bvec_set_folio(&mut bvec, part.folio.as_ptr(), part.data, offset as usize);
         }
         bvecs.push_within_capacity(bvec).map_err(|_| ENOMEM)?;
