@@ -17,10 +17,8 @@ use crate::vfs::{
         Found,
         NewInode, //
     },
-    inode_ops::{
-        InodeOperations,
-        InodeOps, //
-    },
+    inode_ops::InodeOperations,
+    inode_table::InodeOps,
     lower::{
         FileType,
         LowerDentry,

@@ -2,7 +2,7 @@
 
 //! The filesystem: what diofs does, said in terms of the abstractions in [`crate::vfs`].
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod attr;
 pub mod dir;

@@ -9,6 +9,7 @@ use super::{
         copy_attributes,
         Times, //
     },
+    inode_cache::Storage,
     lower::{
         LowerInode,
         LowerMount, //
@@ -21,13 +22,8 @@ use super::{
 };
 use crate::bindings;
 use core::{
-    cell::UnsafeCell,
     marker::PhantomData,
-    mem::MaybeUninit,
-    ptr::{
-        null_mut,
-        NonNull, //
-    }, //
+    ptr::NonNull, //
 };
 use kernel::{
     prelude::*,
@@ -37,8 +33,6 @@ use kernel::{
             ARef,
             AlwaysRefCounted, //
         },
-        atomic::Atomic,
-        rcu,
         LockClassKey, //
     },
     types::Opaque, //
@@ -52,169 +46,6 @@ use kernel::{
 /// `Storage::data` is initialised.
 #[repr(transparent)]
 pub struct Inode<T: FileSystem>(Opaque<bindings::inode>, PhantomData<T>);
-
-/// What the slab cache of `T` holds: the inode that the VFS sees, and what belongs to it.
-///
-/// `lower` identifies the inode in the inode hash. It owns a reference, is written once, before the
-/// inode is hashed, and not cleared: a walk under RCU may read it until the memory is freed, and
-/// the lower inode, freed by RCU as well, lasts as long. `ready` says whether `data` is
-/// initialised; the one task that sets the inode up writes both, before anybody else can get at it
-/// (`I_NEW`).
-#[repr(C)]
-pub(super) struct Storage<T: FileSystem> {
-    inode: Opaque<bindings::inode>,
-    lower: UnsafeCell<*mut bindings::inode>,
-    changes: Atomic<u32>,
-    ready: UnsafeCell<bool>,
-    data: UnsafeCell<MaybeUninit<T::Inode>>,
-}
-
-impl<T: FileSystem> Storage<T> {
-    /// The lower inode of `inode`; null if that is null.
-    ///
-    /// # Safety
-    ///
-    /// `inode` must be null or a hashed inode of `T` that is referenced or kept by RCU.
-    pub(super) unsafe fn lower_of(inode: *mut bindings::inode) -> *mut bindings::inode {
-        if inode.is_null() {
-            return inode;
-        }
-        // SAFETY: By the function's requirements, the layout, and because `lower` is constant then.
-        unsafe { *(*inode.cast::<Self>()).lower.get() }
-    }
-
-    /// The count of changes of the directory `inode`, odd while one is going on.
-    ///
-    /// # Safety
-    ///
-    /// `inode` must be an inode of `T` that is referenced or kept by RCU for `'a`.
-    pub(super) unsafe fn changes<'a>(inode: *mut bindings::inode) -> &'a Atomic<u32> {
-        // SAFETY: By the function's requirements and the layout.
-        unsafe { &(*inode.cast::<Self>()).changes }
-    }
-
-    /// Makes a new, empty object of a piece of memory from the cache.
-    ///
-    /// # Safety
-    ///
-    /// `storage` must be such a piece; its `inode` was initialised by [`Storage::construct`].
-    unsafe fn prepare(storage: *mut Self) {
-        // SAFETY: By the function's requirements nobody else uses the memory.
-        unsafe {
-            (*storage).lower.get().write(null_mut());
-            (&raw mut (*storage).changes).write(Atomic::new(0));
-            (*storage).ready.get().write(false);
-        }
-    }
-
-    /// # Safety
-    ///
-    /// Called by the slab allocator on each piece of new memory for the cache.
-    unsafe extern "C" fn construct(storage: *mut c_void) {
-        // SAFETY: `inode` is the first field.
-        unsafe { bindings::inode_init_once(storage.cast()) };
-    }
-
-    /// Drops the private data and lets go of the lower inode.
-    ///
-    /// # Safety
-    ///
-    /// `inode` must be an inode of `T` that nobody references any more.
-    unsafe fn clear(inode: *mut bindings::inode) {
-        let storage: *mut Self = inode.cast();
-        // SAFETY: By the function's requirements. What is read under RCU meanwhile is `lower`,
-        // which stays, and `changes`, which need not be dropped.
-        unsafe {
-            if *(*storage).ready.get() {
-                *(*storage).ready.get() = false;
-                (*(*storage).data.get()).assume_init_drop();
-            }
-            bindings::iput(*(*storage).lower.get());
-        }
-    }
-}
-
-/// The slab cache of the inodes of `T`.
-///
-/// # Invariants
-///
-/// The pointer is a cache whose objects are `Storage<T>`.
-pub(super) struct InodeCache<T: FileSystem>(NonNull<bindings::kmem_cache>, PhantomData<T>);
-
-// SAFETY: Caches may be used from any task.
-unsafe impl<T: FileSystem> Send for InodeCache<T> {}
-// SAFETY: As above.
-unsafe impl<T: FileSystem> Sync for InodeCache<T> {}
-
-impl<T: FileSystem> InodeCache<T> {
-    /// Makes the cache.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(super) fn new() -> Result<Self> {
-        // SAFETY: The name is static.
-        let cache = unsafe {
-            bindings::kmem_cache_create(
-                T::NAME.as_char_ptr(),
-                size_of::<Storage<T>>(),
-                align_of::<Storage<T>>(),
-                0,
-                Some(Storage::<T>::construct),
-            )
-        };
-        // INVARIANT: The objects have the size and alignment of `Storage<T>`.
-        NonNull::new(cache)
-            .map(|cache| Self(cache, PhantomData))
-            .ok_or(ENOMEM)
-    }
-
-    /// A new inode for `sb`, or null.
-    ///
-    /// # Safety
-    ///
-    /// `sb` must be a superblock of `T`.
-    pub(super) unsafe fn alloc(&self, sb: *mut bindings::super_block) -> *mut bindings::inode {
-        // SAFETY: By the function's requirements.
-        let inode = unsafe { bindings::alloc_inode_sb(sb, self.0.as_ptr(), bindings::GFP_KERNEL) };
-        if !inode.is_null() {
-            // SAFETY: The memory is new and comes from the cache.
-            unsafe { Storage::<T>::prepare(inode.cast()) };
-        }
-        inode
-    }
-}
-
-impl<T: FileSystem> Drop for InodeCache<T> {
-    fn drop(&mut self) {
-        // Inodes are freed by RCU; those of the last unmount may still be under way.
-        rcu::rcu_barrier();
-        // SAFETY: The cache is empty: there is no superblock any more.
-        unsafe { bindings::kmem_cache_destroy(self.0.as_ptr()) };
-    }
-}
-
-/// The part of `super_operations` that is about the memory of inodes.
-pub(super) struct InodeMemory<T: FileSystem>(PhantomData<T>);
-
-impl<T: FileSystem> InodeMemory<T> {
-    /// # Safety
-    ///
-    /// Called by the VFS with an inode of `T` that has no references any more.
-    pub(super) unsafe extern "C" fn destroy_inode(inode: *mut bindings::inode) {
-        // SAFETY: As this function's requirements.
-        unsafe { Storage::<T>::clear(inode) };
-    }
-
-    /// # Safety
-    ///
-    /// Called by the VFS an RCU grace period after `destroy_inode()`.
-    pub(super) unsafe extern "C" fn free_inode(inode: *mut bindings::inode) {
-        // `kfree()` frees objects of every cache.
-        // SAFETY: The memory came from `InodeCache::alloc()` and nobody uses it any more.
-        unsafe { bindings::kfree(inode.cast()) };
-    }
-}
 
 // SAFETY: An inode may be used from any task; the data are `Send` and `Sync` by the trait's bounds.
 unsafe impl<T: FileSystem> Send for Inode<T> {}
@@ -252,26 +83,11 @@ impl<T: FileSystem> Inode<T> {
         self.0.get()
     }
 
-    fn storage(&self) -> *mut Storage<T> {
-        // By the type invariant, and `inode` is the first field of a `repr(C)` structure.
-        self.as_raw().cast()
-    }
-
     /// The filesystem's data of this inode.
     pub fn data(&self) -> &T::Inode {
         // SAFETY: By the type invariant the data are initialised, and they live as long as the
         // inode. Nobody has a mutable reference to them before they are dropped.
-        unsafe { (*(*self.storage()).data.get()).assume_init_ref() }
-    }
-
-    /// Whether the inode was set up; not so if that failed half way.
-    ///
-    /// # Safety
-    ///
-    /// `inode` must be an inode of `T`, and not be set up by another task at this time.
-    pub(super) unsafe fn is_ready(inode: *mut bindings::inode) -> bool {
-        // SAFETY: By the function's requirements and the layout.
-        unsafe { *(*inode.cast::<Storage<T>>()).ready.get() }
+        unsafe { &*Storage::<T>::data(self.as_raw()) }
     }
 
     /// The lower inode.
@@ -392,11 +208,9 @@ unsafe extern "C" fn stack_on<T: FileSystem>(
     lower: *mut c_void,
 ) -> c_int {
     let lower: *mut bindings::inode = lower.cast();
-    // SAFETY: As this function's requirements: nobody else uses the inode yet. The reference
-    // belongs to `Storage::lower` from here on.
+    // SAFETY: As this function's requirements: nobody else uses the inode yet.
     unsafe {
-        bindings::ihold(lower);
-        *(*inode.cast::<Storage<T>>()).lower.get() = lower;
+        Storage::<T>::set_lower(inode, lower);
         (*inode).i_ino = (*lower).i_ino;
         (*inode).i_generation = (*lower).i_generation;
     }
@@ -486,12 +300,11 @@ impl<T: FileSystem> NewInode<T> {
     ///
     /// That of `data`; the inode is gone then.
     pub fn init<E>(self, data: impl PinInit<T::Inode, E>) -> Result<ARef<Inode<T>>, E> {
-        let storage: *mut Storage<T> = self.as_raw().cast();
         // SAFETY: By the type invariant the data are not initialised and nobody uses them. The
         // storage does not move before `destroy_inode()` drops them in place, so they are pinned.
-        unsafe { pin_init::raw_try_init((*storage).data.get().cast(), data)? };
+        unsafe { pin_init::raw_try_init(Storage::<T>::data(self.as_raw()), data)? };
         // SAFETY: As above. `unlock_new_inode()` orders the store before any use by others.
-        unsafe { *(*storage).ready.get() = true };
+        unsafe { Storage::<T>::set_ready(self.as_raw()) };
         let inode = core::mem::ManuallyDrop::new(self).inode;
         // SAFETY: The running task set `I_NEW`.
         unsafe { bindings::unlock_new_inode(inode.as_ptr()) };

@@ -9,7 +9,7 @@ use super::{
         ContextOps,
         Mount, //
     },
-    inode::InodeCache,
+    inode_cache::InodeCache,
     superblock::SuperOps,
     FileSystem, //
 };

@@ -5,16 +5,17 @@
 //! C headers: [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
 
 use super::{
-    dentry::DentryOps,
-    inode::{
+    inode_cache::{
         InodeCache,
-        InodeMemory, //
+        InodeMemory,
+        Storage, //
     },
     lower::{
         LowerMount,
         LowerPath, //
     },
     registration::Registration,
+    revalidate::DentryOps,
     FileSystem,
     Inode, //
 };
@@ -174,7 +175,7 @@ impl<T: SuperOperations> SuperOps<T> {
     /// Called by the VFS with an inode of `T` whose last reference goes, under its `i_lock`.
     unsafe extern "C" fn drop_inode(inode: *mut bindings::inode) -> c_int {
         // SAFETY: As this function's requirements. Nobody sets up an inode that has no references.
-        let now = unsafe { !Inode::<T>::is_ready(inode) || T::drop_now(Inode::from_raw(inode)) };
+        let now = unsafe { !Storage::<T>::is_ready(inode) || T::drop_now(Inode::from_raw(inode)) };
         // SAFETY: As this function's requirements.
         (now || unsafe { bindings::inode_generic_drop(inode) } != 0).into()
     }
@@ -186,7 +187,7 @@ impl<T: SuperOperations> SuperOps<T> {
         // SAFETY: As this function's requirements. The last two calls are what the VFS wants done
         // here, in this order.
         unsafe {
-            if Inode::<T>::is_ready(inode) {
+            if Storage::<T>::is_ready(inode) {
                 T::evict(Inode::from_raw(inode));
             }
             bindings::truncate_inode_pages_final(&raw mut (*inode).i_data);

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Mounts of the lower filesystem.
+//!
+//! C header: [`include/linux/mount.h`](srctree/include/linux/mount.h)
+
+use super::lower::{
+    LowerDentry,
+    LowerPath, //
+};
+use crate::bindings;
+use core::{
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    prelude::*,
+    sync::aref::AlwaysRefCounted,
+    types::Opaque, //
+};
+
+/// A mount of the lower filesystem.
+#[repr(transparent)]
+pub struct LowerMount(Opaque<bindings::vfsmount>);
+
+// SAFETY: The VFS allows the use of a mount from any task.
+unsafe impl Send for LowerMount {}
+// SAFETY: As above.
+unsafe impl Sync for LowerMount {}
+
+// SAFETY: `mntget()` and `mntput()` count references on every mount.
+unsafe impl AlwaysRefCounted for LowerMount {
+    fn inc_ref(&self) {
+        // SAFETY: The reference shows that the count is not zero.
+        unsafe { bindings::mntget(self.as_raw()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller gives up a reference of its own; the wrapper is transparent.
+        unsafe { bindings::mntput(obj.as_ptr().cast()) };
+    }
+}
+
+impl LowerMount {
+    /// The C mount.
+    pub fn as_raw(&self) -> *mut bindings::vfsmount {
+        self.0.get()
+    }
+
+    /// How the mount maps user and group numbers.
+    pub(super) fn idmap(&self) -> *mut bindings::mnt_idmap {
+        // SAFETY: The mount lives.
+        unsafe { bindings::mnt_idmap(self.as_raw()) }
+    }
+
+    /// The C superblock, which lives as long as the mount.
+    pub(super) fn super_block_raw(&self) -> *mut bindings::super_block {
+        // SAFETY: The mount lives; `mnt_sb` is constant.
+        unsafe { (*self.as_raw()).mnt_sb }
+    }
+
+    /// How many filesystems are stacked below and including this one, less one.
+    pub fn stack_depth(&self) -> i32 {
+        // SAFETY: The superblock lives as long as the mount; the depth is constant.
+        unsafe { (*self.super_block_raw()).s_stack_depth }
+    }
+
+    /// Whether nothing can be written through this mount, because of the mount or of the
+    /// filesystem.
+    ///
+    /// C: `__mnt_is_readonly()`.
+    pub fn is_read_only(&self) -> bool {
+        // SAFETY: The mount lives.
+        unsafe { bindings::__mnt_is_readonly(self.as_raw()) }
+    }
+
+    /// Writes out everything that the filesystem has in memory and waits for it.
+    ///
+    /// Context: process context, sleeps. Takes the lower `s_umount`, shared. C:
+    /// `sync_filesystem()`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the lower filesystem.
+    pub fn sync_filesystem(&self) -> Result {
+        let sb = self.super_block_raw();
+        // SAFETY: The superblock lives as long as the mount. `sync_filesystem()` wants `s_umount`
+        // held, which the two calls around it ensure.
+        to_result(unsafe {
+            bindings::down_read(&raw mut (*sb).s_umount);
+            let ret = bindings::sync_filesystem(sb);
+            bindings::up_read(&raw mut (*sb).s_umount);
+            ret
+        })
+    }
+}
+
+/// A mount of our own, apart from every mount namespace, so that nobody can unmount or change it.
+///
+/// # Invariants
+///
+/// The structure owns the long-term reference that `clone_private_mount()` returned.
+pub struct PrivateMount(NonNull<LowerMount>);
+
+// SAFETY: A mount may be used and released from any task.
+unsafe impl Send for PrivateMount {}
+// SAFETY: As above.
+unsafe impl Sync for PrivateMount {}
+
+impl PrivateMount {
+    /// Clones the mount of `path` with the directory `path` as its root.
+    ///
+    /// Context: process context, sleeps. C: `clone_private_mount()`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` when the mount must not be cloned, `EPERM` without `CAP_SYS_ADMIN` over it.
+    pub fn clone_of(path: &LowerPath) -> Result<Self> {
+        let raw = path.to_raw();
+        // SAFETY: The path lives during the call.
+        let mount = from_err_ptr(unsafe { bindings::clone_private_mount(&raw) })?;
+        let mount = NonNull::new(mount).ok_or(EINVAL)?;
+        // INVARIANT: The reference goes from the call to the structure.
+        Ok(Self(mount.cast()))
+    }
+}
+
+impl Deref for PrivateMount {
+    type Target = LowerMount;
+
+    fn deref(&self) -> &LowerMount {
+        // SAFETY: By the type invariant the mount is referenced.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for PrivateMount {
+    fn drop(&mut self) {
+        let mut mount: *mut bindings::vfsmount = self.0.as_ptr().cast();
+        // SAFETY: By the type invariant; an array of one. Sleeps for an (expedited) RCU grace
+        // period, after which nobody looks at the mount's long-term mark.
+        unsafe { bindings::kern_unmount_array(&mut mount, 1) };
+    }
+}
+
+impl LowerMount {
+    /// The C path of `dentry` in this mount. It borrows both references.
+    pub(super) fn at(&self, dentry: &LowerDentry) -> bindings::path {
+        bindings::path {
+            mnt: self.as_raw(),
+            dentry: dentry.as_raw(),
+        }
+    }
+}
