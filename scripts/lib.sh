@@ -28,9 +28,11 @@ tree_dir() {
 	echo "$CACHE/tree-$SUITE-$key"
 }
 
-# kernel_dir: the directory of the kernel in use (set-up leaves its release)
+# kernel_dir: the directory of the kernel in use, which set-up names in a file.
+# Whatever KERNEL is, it holds build/ (a KDIR), vmlinuz and usr/lib/modules/.
 kernel_dir() {
 	local state=$CACHE/newest-$FLAVOUR
+	[ "$KERNEL" = stock ] || state=$CACHE/newest-$KERNEL
 	[ -s "$state" ] || die "no kernel prepared yet: run 'make setup'"
 	echo "$CACHE/kernel-$(cat "$state")"
 }
