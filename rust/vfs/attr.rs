@@ -357,7 +357,9 @@ impl LowerPath {
     /// Context: process context, may sleep.
     pub fn touch_atime(&self) {
         let path = self.to_raw();
-        // SAFETY: The path is referenced; an alias of an inode is positive.
-        unsafe { bindings::touch_atime(&path) };
+        if self.dentry.inode().is_some() {
+            // SAFETY: The path is referenced and its dentry positive.
+            unsafe { bindings::touch_atime(&path) };
+        }
     }
 }

@@ -32,7 +32,7 @@ pub trait Mount: SuperOperations {
     /// The mount options, as they are while they are being collected.
     type Options: Send + Sync + 'static;
 
-    /// The mount options by name, ended by [`Parameter::END`].
+    /// The mount options by name, ended by [`Parameter::END`], which is checked when this is built.
     const PARAMETERS: &'static [Parameter];
 
     /// The options of a new mount, or, to be changed, those of `sb`.
@@ -191,8 +191,15 @@ impl<T: Mount> ContextOps<T> {
         reconfigure: Some(Self::reconfigure),
     };
 
+    /// The VFS reads the table of mount options up to its end.
+    const ENDED: () = assert!(
+        matches!(T::PARAMETERS, [.., last] if last.0.name.is_null()),
+        "PARAMETERS must end with Parameter::END"
+    );
+
     /// The table of mount options, as the filesystem type wants it.
     pub(super) fn parameters() -> *const kernel::bindings::fs_parameter_spec {
+        let () = Self::ENDED;
         T::PARAMETERS.as_ptr().cast()
     }
 

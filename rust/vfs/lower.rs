@@ -225,6 +225,26 @@ impl LowerDentry {
         (!inode.is_null()).then(|| unsafe { LowerInode::from_raw(inode) })
     }
 
+    /// The inode of a directory.
+    ///
+    /// # Errors
+    ///
+    /// `ESTALE` when the dentry is negative, `ENOTDIR` when it is something else.
+    pub(super) fn directory(&self) -> Result<&LowerInode> {
+        let inode = self.inode().ok_or(ESTALE)?;
+        if inode.file_type()? == FileType::Directory {
+            Ok(inode)
+        } else {
+            Err(ENOTDIR)
+        }
+    }
+
+    /// Whether both are of one filesystem.
+    pub(super) fn same_filesystem(&self, other: &Self) -> bool {
+        // SAFETY: Both dentries live; `d_sb` is constant.
+        unsafe { core::ptr::eq((*self.as_raw()).d_sb, (*other.as_raw()).d_sb) }
+    }
+
     /// Whether the VFS would do more here than look up a name: cross into another filesystem, wait
     /// for an automounter.
     pub fn is_managed(&self) -> bool {
@@ -286,7 +306,7 @@ impl LowerFile {
     ///
     /// # Errors
     ///
-    /// Those of the lower filesystem.
+    /// Those of the lower filesystem; `ESTALE` when the dentry is negative.
     pub fn open(path: &LowerPath, flags: u32, cred: &Credential) -> Result<Self> {
         Self::open_at(&path.mount, &path.dentry, flags, cred)
     }
@@ -298,9 +318,12 @@ impl LowerFile {
         flags: u32,
         cred: &Credential,
     ) -> Result<Self> {
+        if dentry.inode().is_none() {
+            return Err(ESTALE);
+        }
         let raw = mount.at(dentry);
-        // SAFETY: Path and credentials live during the call; `dentry_open()` takes references of
-        // its own.
+        // SAFETY: Path and credentials live during the call, and the dentry is positive;
+        // `dentry_open()` takes references of its own.
         let file = from_err_ptr(unsafe {
             bindings::dentry_open(&raw, flags as c_int, cred.as_ptr().cast())
         })?;

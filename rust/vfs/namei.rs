@@ -39,10 +39,12 @@ impl LowerDentry {
     ///
     /// # Errors
     ///
-    /// `EACCES` for a name that cannot be one; those of the lower filesystem.
+    /// `EACCES` for a name that cannot be one, `ENOTDIR` when this is no directory; those of the
+    /// lower filesystem.
     pub fn lookup(&self, name: &Name<'_>) -> Result<ARef<LowerDentry>> {
+        self.directory()?;
         let mut qstr = name.0;
-        // SAFETY: The directory is referenced and the name lives during the call.
+        // SAFETY: The dentry is referenced and a directory; the name lives during the call.
         let dentry = unsafe { bindings::lookup_noperm_unlocked(&mut qstr, self.as_raw()) };
         let dentry = from_err_ptr(dentry)?;
         // SAFETY: A dentry that is no error pointer comes with a reference.
@@ -120,6 +122,7 @@ impl WriteAccess<'_> {
         parent: &'a LowerDentry,
         child: &'a LowerDentry,
     ) -> Result<Creating<'a>> {
+        parent.directory()?;
         // SAFETY: Both dentries are referenced, the parent is a positive directory.
         from_err_ptr(unsafe { bindings::start_creating_dentry(parent.as_raw(), child.as_raw()) })
             .map_err(moved_away)?;
@@ -144,6 +147,7 @@ impl WriteAccess<'_> {
         parent: &'a LowerDentry,
         child: &'a LowerDentry,
     ) -> Result<Removing<'a>> {
+        parent.directory()?;
         // SAFETY: Both dentries are referenced, the parent is a positive directory.
         from_err_ptr(unsafe { bindings::start_removing_dentry(parent.as_raw(), child.as_raw()) })
             .map_err(moved_away)?;
@@ -162,8 +166,8 @@ impl WriteAccess<'_> {
     ///
     /// # Errors
     ///
-    /// `EEXIST`, `ENOTEMPTY` and `EINVAL` as `rename(2)` says, `ESTALE` when one of them is no
-    /// longer that child of its parent.
+    /// `EEXIST`, `ENOTEMPTY` and `EXDEV` as `rename(2)` says, `ESTALE` when one of them is no longer
+    /// that child of its parent, `ENOENT` when it is negative and must not be.
     pub fn start_renaming<'a>(
         &'a self,
         old_parent: &'a LowerDentry,
@@ -172,6 +176,11 @@ impl WriteAccess<'_> {
         new: &'a LowerDentry,
         flags: u32,
     ) -> Result<Renaming<'a>> {
+        old_parent.directory()?;
+        new_parent.directory()?;
+        if !old_parent.same_filesystem(new_parent) {
+            return Err(EXDEV);
+        }
         let mut data = bindings::renamedata {
             mnt_idmap: self.mount.idmap(),
             old_parent: old_parent.as_raw(),
@@ -180,10 +189,11 @@ impl WriteAccess<'_> {
             ..bindings::renamedata::default()
         };
         // SAFETY: The four dentries are referenced; the parents are directories of one filesystem,
-        // because they were looked up through one mount.
+        // and that they are the parents, the call verifies.
         to_result(unsafe {
             bindings::start_renaming_two_dentries(&mut data, old.as_raw(), new.as_raw())
-        })?;
+        })
+        .map_err(moved_away)?;
         // INVARIANT: Locked by the call above, which took references to all but the new parent.
         let renaming = Renaming {
             data,
@@ -200,8 +210,9 @@ impl WriteAccess<'_> {
     }
 }
 
-/// `start_*_dentry()` says `EINVAL` when the dentry left its parent. `ESTALE` makes the VFS look
-/// the path up again.
+/// The `start_*()` functions say `EINVAL` when a dentry left its parent. `ESTALE` makes the VFS look
+/// the path up again. That a directory is not moved below itself, which is `EINVAL` as well, the VFS
+/// has seen to above.
 fn moved_away(error: Error) -> Error {
     if error == EINVAL {
         ESTALE
