@@ -130,8 +130,8 @@ pub struct CompareArgs {
 /// Arguments of `selftest`.
 #[derive(Debug, Args)]
 pub struct SelftestArgs {
-    /// Seconds for each kind of corruption.
-    #[arg(long, default_value_t = 0.7, value_name = "SECONDS")]
+    /// Seconds within which each kind of corruption must be seen.
+    #[arg(long, default_value_t = 20.0, value_name = "SECONDS")]
     pub duration: f64,
 
     /// Chooses what is corrupted.

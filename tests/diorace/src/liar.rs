@@ -12,7 +12,7 @@ use crate::race::store::Store;
 use crate::rng::Rng;
 
 /// Of how many requests one is corrupted.
-const RARITY: u64 = 50;
+const RARITY: u64 = 20;
 
 /// Words in memory.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 //! What the exit code means.
 
 use std::fmt;
+use std::io::Write;
 use std::process::ExitCode;
 
 use engines::Errno;
@@ -74,6 +75,12 @@ impl From<Status> for ExitCode {
 fn no_room(errno: Errno) -> bool {
     let numbers = [Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS];
     numbers.contains(&errno)
+}
+
+/// Prints to standard output. Nobody listening is no reason to fail: the exit code tells as much.
+pub fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// The environment lacks something.

@@ -8,14 +8,14 @@ use anyhow::{Context, Result, bail};
 use crate::cli::CompareArgs;
 use crate::report::compare::{Column, render, status};
 use crate::report::{Report, SCHEMA, VERSION};
-use crate::status::Status;
+use crate::status::{Status, say};
 
 /// Puts results side by side. The verdict is that of the columns that were held to strict rules, or
 /// of all if none was: that an ordinary file system collides is no failure of the one beside it.
 pub fn compare(args: &CompareArgs) -> Result<Status> {
     let columns: Result<Vec<Column>> = args.columns.iter().map(|column| read(column)).collect();
     let columns = columns?;
-    print!("{}", render(&columns));
+    say(&render(&columns));
     let strict: Vec<Column> = columns
         .iter()
         .filter(|(_, report)| report.profile == "strict")

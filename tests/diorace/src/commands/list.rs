@@ -4,25 +4,25 @@
 use anyhow::Result;
 
 use crate::cli::ListArgs;
-use crate::scenarios;
-use crate::status::Status;
+use crate::scenarios::{self, Scenario};
+use crate::status::{Status, say};
 
 /// Names all scenarios, or explains one.
 pub fn list(args: &ListArgs) -> Result<Status> {
-    match &args.scenario {
+    let text = match &args.scenario {
         Some(name) => {
             let scenario = scenarios::find(name)?;
-            println!(
-                "{}: {}\n\n{}",
+            format!(
+                "{}: {}\n\n{}\n",
                 scenario.name, scenario.title, scenario.about
-            );
+            )
         }
         None => {
-            for scenario in scenarios::ALL {
-                println!("{:<20} {}", scenario.name, scenario.title);
-            }
-            println!("\n\"diorace list NAME\" says more about one of them.");
+            let line = |s: &&Scenario| format!("{:<20} {}\n", s.name, s.title);
+            let lines: String = scenarios::ALL.iter().map(line).collect();
+            lines + "\n\"diorace list NAME\" says more about one of them.\n"
         }
-    }
+    };
+    say(&text);
     Ok(Status::Legal)
 }

@@ -20,7 +20,7 @@ use crate::place::Place;
 use crate::report::table::render;
 use crate::report::{Report, SCHEMA, ScenarioReport, VERSION};
 use crate::scenarios::{self, Scenario};
-use crate::status::Status;
+use crate::status::{Status, say};
 
 /// Races on files in a directory.
 pub fn run(args: &RunArgs) -> Result<Status> {
@@ -121,7 +121,7 @@ fn finish(report: &mut Report, json: Option<&Path>) -> Result<()> {
         .map(|scenario| scenario.status)
         .collect();
     report.status = Status::combine(&all);
-    print!("{}", render(report));
+    say(&render(report));
     if let Some(path) = json {
         let text = serde_json::to_string_pretty(report)? + "\n";
         fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
