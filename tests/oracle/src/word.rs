@@ -207,7 +207,7 @@ mod tests {
     fn neighbouring_places_share_no_byte_of_the_check() {
         let tag = Tag::new(1, 1);
         let (a, b) = (KEY.encode(tag, 10), KEY.encode(tag, 11));
-        let same = (0..4).filter(|i| (a ^ b) >> (8 * i) & 0xFF == 0).count();
+        let same = (0..4).filter(|i| ((a ^ b) >> (8 * i)) & 0xFF == 0).count();
         assert_eq!(same, 0);
     }
 }

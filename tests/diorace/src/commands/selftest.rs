@@ -33,11 +33,8 @@ pub fn selftest(args: &SelftestArgs) -> Result<Status> {
     let (truth, _) = race(None, Duration::from_secs(1), args.seed)?;
     let clean = truth.status == Status::Legal;
     unseen += u32::from(!clean);
-    println!(
-        "{:<12} {}",
-        "truth",
-        if clean { "no alarm" } else { "FALSE ALARM" }
-    );
+    let alarm = if clean { "no alarm" } else { "FALSE ALARM" };
+    say(&format!("{:<12} {alarm}\n", "truth"));
     for class in Class::ALL {
         let (seen, what) = match class {
             Class::Size => (size_is_seen(), "a size too small".to_owned()),
@@ -48,11 +45,8 @@ pub fn selftest(args: &SelftestArgs) -> Result<Status> {
             }
         };
         unseen += u32::from(!seen);
-        println!(
-            "{:<12} {} ({what})",
-            class.name(),
-            if seen { "seen" } else { "NOT SEEN" }
-        );
+        let verdict = if seen { "seen" } else { "NOT SEEN" };
+        say(&format!("{:<12} {verdict} ({what})\n", class.name()));
     }
     Ok(if unseen == 0 {
         Status::Legal
