@@ -1,11 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The promises about cached and direct access to the same bytes.
+//! The promises about cached and direct access to the same bytes, each with a trigger that makes
+//! the rare race certain: the device holds what is to be in flight.
 
+mod asynchronous;
+mod before;
+mod death;
+mod errors;
+mod fresh;
+mod full;
+mod lost;
+mod own_buffer;
+mod punts;
+pub mod queue;
 pub mod race;
+mod resize;
+mod scene;
+mod stale;
 
 use crate::harness::Test;
 
 pub fn tests() -> Vec<Test> {
-    Vec::new()
+    [
+        before::TESTS,
+        stale::TESTS,
+        lost::TESTS,
+        fresh::TESTS,
+        own_buffer::TESTS,
+        resize::TESTS,
+        errors::TESTS,
+        asynchronous::TESTS,
+        full::TESTS,
+        death::TESTS,
+    ]
+    .concat()
 }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// How long a call is given to show that it does not wait.
-const SOON: Duration = Duration::from_millis(250);
+const SOON: Duration = Duration::from_millis(150);
 
 /// How long a call may take once nothing holds it any more.
 const LATE: Duration = Duration::from_secs(30);

@@ -2,14 +2,16 @@
 
 //! Getting data to disk.
 
+use crate::coherence::race::Racer;
 use crate::harness::{Ctx, Test, skip, test};
 use crate::lower::Kind;
 use crate::lower::stack::{FsKind, Stack};
 use crate::pattern::{check, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
-use crate::sys::{file, fscall, path, stat};
+use crate::sys::{Res, file, fscall, path, stat};
 use crate::twin::twin;
 use anyhow::{Result, ensure};
+use std::os::fd::OwnedFd;
 
 pub const TESTS: &[Test] = &[
     test("sync.every_call", every_call),
@@ -50,14 +52,17 @@ fn every_call(ctx: &Ctx) -> Result<()> {
     })
 }
 
-fn dirty_pages(fd: &std::os::fd::OwnedFd) -> Result<u64> {
+/// A call that gets a file to disk.
+type Call = fn(&OwnedFd) -> Res<()>;
+
+fn dirty_pages(fd: &OwnedFd) -> Result<u64> {
     let cache = fscall::cachestat(fd, 0, 0)?;
     Ok(cache.dirty + cache.writeback)
 }
 
 fn leaves_nothing_dirty(ctx: &Ctx) -> Result<()> {
     let fd = file::create(&ctx.at("f"))?;
-    let calls: [(&str, fn(&std::os::fd::OwnedFd) -> crate::sys::Res<()>); 3] = [
+    let calls: [(&str, Call); 3] = [
         ("fsync", |fd| file::fsync(fd)),
         ("fdatasync", |fd| file::fdatasync(fd)),
         ("syncfs", |fd| file::syncfs(fd)),
@@ -79,7 +84,7 @@ fn reaches_the_device(ctx: &Ctx) -> Result<()> {
     let fd = file::create(&ctx.at("f"))?;
     file::pwrite(&fd, &pattern(1, 0, PAGE), 0)?;
     file::fsync(&fd)?;
-    let calls: [(&str, fn(&std::os::fd::OwnedFd) -> crate::sys::Res<()>); 3] = [
+    let calls: [(&str, Call); 3] = [
         ("fsync", |fd| file::fsync(fd)),
         ("fdatasync", |fd| file::fdatasync(fd)),
         ("syncfs", |fd| file::syncfs(fd)),
@@ -88,7 +93,7 @@ fn reaches_the_device(ctx: &Ctx) -> Result<()> {
         file::pwrite(&fd, &pattern(2, 0, PAGE), 0)?;
         let hold = ctx.lower.device.hold_writes()?;
         let other = file::dup(&fd)?;
-        let caller = crate::coherence::race::Racer::start(move || call(&other));
+        let caller = Racer::start(move || call(&other));
         hold.wait_writes(1)?;
         ensure!(
             !caller.finished_soon(),
@@ -101,7 +106,7 @@ fn reaches_the_device(ctx: &Ctx) -> Result<()> {
     let flags = libc::O_WRONLY | libc::O_DIRECT | libc::O_DSYNC;
     let dsync = file::open(&ctx.at("f"), flags, 0)?;
     let hold = ctx.lower.device.hold_writes()?;
-    let caller = crate::coherence::race::Racer::start(move || file::pwrite_mem(&dsync, &direct, 0));
+    let caller = Racer::start(move || file::pwrite_mem(&dsync, &direct, 0));
     hold.wait_writes(1)?;
     ensure!(
         !caller.finished_soon(),

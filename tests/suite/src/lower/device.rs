@@ -9,6 +9,7 @@ use super::disk::Span;
 use crate::sys::Errno;
 use crate::sys::dm::{Mapper, Target};
 use anyhow::{Context, Result, bail};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -58,43 +59,65 @@ impl Device {
     }
 
     /// Puts another table in force. Whatever the old one holds back goes through first.
-    fn table(&self, kind: &str, params: &str) -> Result<()> {
-        let target = Target {
-            sectors: self.span.sectors,
-            kind,
-            params,
-        };
+    fn table(&self, table: &[Target]) -> Result<()> {
         let name = &self.name;
         self.mapper
-            .load(name, &target)
-            .with_context(|| format!("loading table '{kind} {params}'"))?;
+            .load(name, table)
+            .with_context(|| format!("loading a table of type {}", table[0].kind))?;
         self.mapper.suspend(name).context("suspending the device")?;
         self.mapper.resume(name).context("resuming the device")
     }
 
-    fn origin(&self) -> String {
-        format!("{} {}", self.span.disk.display(), self.span.start)
+    /// One target for the whole device.
+    fn whole(&self, kind: &'static str, params: String) -> Result<()> {
+        self.table(&[Target {
+            start: 0,
+            sectors: self.span.sectors,
+            kind,
+            params,
+        }])
+    }
+
+    /// Where a sector of the device lies on the disk.
+    fn origin(&self, sector: u64) -> String {
+        format!("{} {}", self.span.disk.display(), self.span.start + sector)
     }
 
     /// Passes everything on.
     pub fn pass(&self) -> Result<()> {
-        self.table("linear", &self.origin())
+        self.whole("linear", self.origin(0))
     }
 
     /// Adds a latency in milliseconds to reads and to writes.
     pub fn delay(&self, read: u32, write: u32) -> Result<()> {
-        let origin = self.origin();
-        self.table("delay", &format!("{origin} {read} {origin} {write}"))
+        let origin = self.origin(0);
+        self.whole("delay", format!("{origin} {read} {origin} {write}"))
     }
 
     /// Fails every request.
     pub fn fail(&self) -> Result<()> {
-        self.table("error", "")
+        self.whole("error", String::new())
     }
 
     /// Fails writes, passes reads on.
     pub fn fail_writes(&self) -> Result<()> {
-        self.table("flakey", &format!("{} 0 1 1 error_writes", self.origin()))
+        self.whole("flakey", format!("{} 0 1 1 error_writes", self.origin(0)))
+    }
+
+    /// Fails what touches the sectors of `bad`, and passes the rest on, also flushes.
+    pub fn fail_sectors(&self, bad: &Range<u64>) -> Result<()> {
+        let part = |kind, range: Range<u64>, params| Target {
+            start: range.start,
+            sectors: range.end - range.start,
+            kind,
+            params,
+        };
+        let pass = |range: Range<u64>| part("linear", range.clone(), self.origin(range.start));
+        self.table(&[
+            pass(0..bad.start),
+            part("error", bad.clone(), String::new()),
+            pass(bad.end..self.span.sectors),
+        ])
     }
 
     /// Holds every write from now on.
@@ -168,16 +191,6 @@ impl Hold<'_> {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-    }
-
-    /// How many writes are held now.
-    pub fn writes(&self) -> Result<u64> {
-        Ok(self.device.held()?.1)
-    }
-
-    /// How many reads are held now.
-    pub fn reads(&self) -> Result<u64> {
-        Ok(self.device.held()?.0)
     }
 
     /// Lets everything go.

@@ -49,13 +49,6 @@ impl Kind {
         }
     }
 
-    pub fn block_size(self) -> u64 {
-        match self {
-            Self::Ext2Block1k | Self::Ext3Block1k | Self::Ext4Block1k => 1024,
-            _ => 4096,
-        }
-    }
-
     /// Whether files are mapped by extents, so that a direct write fills a hole asynchronously.
     pub fn has_extents(self) -> bool {
         self.mount_type() == "ext4"

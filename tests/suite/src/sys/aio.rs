@@ -156,10 +156,9 @@ impl Aio {
         ids.first().copied().ok_or(Errno(libc::EAGAIN))
     }
 
-    /// Reaps at least `min` completions unless `limit` passes first; takes all there are.
-    pub fn reap(&mut self, min: usize, limit: Duration) -> Res<Vec<Done>> {
-        let mut events = [Event::default(); 64];
-        let min = min.min(events.len()) as i64;
+    /// Reaps from `min` to `max` completions, fewer when `limit` passes first.
+    pub fn reap(&mut self, min: usize, max: usize, limit: Duration) -> Res<Vec<Done>> {
+        let mut events = vec![Event::default(); max];
         let timeout = libc::timespec {
             tv_sec: limit.as_secs() as i64,
             tv_nsec: i64::from(limit.subsec_nanos()),
@@ -169,8 +168,8 @@ impl Aio {
             libc::syscall(
                 libc::SYS_io_getevents,
                 self.ctx,
-                min,
-                events.len() as i64,
+                min as i64,
+                max as i64,
                 events.as_mut_ptr(),
                 &raw const timeout,
             )
@@ -196,7 +195,8 @@ impl Aio {
         let mut all = Vec::new();
         while all.len() < count {
             let left = limit.saturating_sub(start.elapsed());
-            let some = self.reap((count - all.len()).min(64), left)?;
+            let missing = count - all.len();
+            let some = self.reap(missing, missing, left)?;
             if some.is_empty() && left.is_zero() {
                 return Err(Errno(libc::ETIME));
             }

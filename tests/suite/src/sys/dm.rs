@@ -26,11 +26,12 @@ pub struct Mapper {
     control: OwnedFd,
 }
 
-/// One target that maps a whole device.
-pub struct Target<'a> {
+/// A target, which maps a run of sectors of a device.
+pub struct Target {
+    pub start: u64,
     pub sectors: u64,
-    pub kind: &'a str,
-    pub params: &'a str,
+    pub kind: &'static str,
+    pub params: String,
 }
 
 impl Mapper {
@@ -42,42 +43,42 @@ impl Mapper {
 
     /// Makes a device without a table; returns its minor number.
     pub fn create(&self, name: &str) -> Res<u64> {
-        let answer = self.call(CREATE, name, 0, None)?;
+        let answer = self.call(CREATE, name, 0, &[])?;
         let dev = u64_at(&answer, 40);
         Ok((dev & 0xff) | ((dev >> 12) & 0xfff00))
     }
 
     pub fn remove(&self, name: &str) -> Res<()> {
-        self.call(REMOVE, name, 0, None).map(|_| ())
+        self.call(REMOVE, name, 0, &[]).map(|_| ())
     }
 
     /// Loads a table beside the one in force.
-    pub fn load(&self, name: &str, target: &Target<'_>) -> Res<()> {
-        self.call(TABLE_LOAD, name, 0, Some(target)).map(|_| ())
+    pub fn load(&self, name: &str, table: &[Target]) -> Res<()> {
+        self.call(TABLE_LOAD, name, 0, table).map(|_| ())
     }
 
     /// Stops the device without freezing the filesystem on it; what a target holds back is let go.
     pub fn suspend(&self, name: &str) -> Res<()> {
         let flags = FLAG_SUSPEND | FLAG_SKIP_LOCKFS | FLAG_NOFLUSH;
-        self.call(SUSPEND, name, flags, None).map(|_| ())
+        self.call(SUSPEND, name, flags, &[]).map(|_| ())
     }
 
     /// Starts the device again, with the table loaded last.
     pub fn resume(&self, name: &str) -> Res<()> {
-        self.call(SUSPEND, name, 0, None).map(|_| ())
+        self.call(SUSPEND, name, 0, &[]).map(|_| ())
     }
 
     /// The status line of the only target.
     pub fn status(&self, name: &str) -> Res<String> {
-        let answer = self.call(TABLE_STATUS, name, FLAG_NOFLUSH, None)?;
+        let answer = self.call(TABLE_STATUS, name, FLAG_NOFLUSH, &[])?;
         let start = u32_at(&answer, 16) as usize + SPEC;
         let text = answer.get(start..).unwrap_or(&[]);
         let text = text.split(|b| *b == 0).next().unwrap_or(&[]);
         Ok(String::from_utf8_lossy(text).into_owned())
     }
 
-    fn call(&self, nr: u64, name: &str, flags: u32, target: Option<&Target<'_>>) -> Res<Vec<u8>> {
-        let mut buf = request(name, flags, target)?;
+    fn call(&self, nr: u64, name: &str, flags: u32, table: &[Target]) -> Res<Vec<u8>> {
+        let mut buf = request(name, flags, table)?;
         let number = (3 << 30) | ((HEADER as u64) << 16) | (0xfd << 8) | nr;
         // SAFETY: `buf` holds a request of as many bytes as its header says, all writable.
         check_unit(unsafe { libc::ioctl(self.control.as_raw_fd(), number, buf.as_mut_ptr()) })?;
@@ -85,8 +86,8 @@ impl Mapper {
     }
 }
 
-/// A request as the kernel lays it out: a header, then for a table one target and its parameters.
-fn request(name: &str, flags: u32, target: Option<&Target<'_>>) -> Res<Vec<u8>> {
+/// A request as the kernel lays it out: a header, then for a table each target and its parameters.
+fn request(name: &str, flags: u32, table: &[Target]) -> Res<Vec<u8>> {
     let mut buf = vec![0u8; BUFFER];
     if name.len() > 127 {
         return Err(Errno(libc::ENAMETOOLONG));
@@ -94,16 +95,21 @@ fn request(name: &str, flags: u32, target: Option<&Target<'_>>) -> Res<Vec<u8>> 
     put(&mut buf, 0, &4u32.to_ne_bytes());
     put(&mut buf, 12, &(BUFFER as u32).to_ne_bytes());
     put(&mut buf, 16, &(HEADER as u32).to_ne_bytes());
+    put(&mut buf, 20, &(table.len() as u32).to_ne_bytes());
     put(&mut buf, 28, &flags.to_ne_bytes());
     put(&mut buf, 48, name.as_bytes());
-    if let Some(t) = target {
-        if t.kind.len() > 15 || t.params.len() > BUFFER - HEADER - SPEC - 1 {
-            return Err(Errno(libc::ENAMETOOLONG));
+    let mut at = HEADER;
+    for target in table {
+        let size = (SPEC + target.params.len() + 1).next_multiple_of(8);
+        if target.kind.len() > 15 || at + size > BUFFER {
+            return Err(Errno(libc::E2BIG));
         }
-        put(&mut buf, 20, &1u32.to_ne_bytes());
-        put(&mut buf, HEADER + 8, &t.sectors.to_ne_bytes());
-        put(&mut buf, HEADER + 24, t.kind.as_bytes());
-        put(&mut buf, HEADER + SPEC, t.params.as_bytes());
+        put(&mut buf, at, &target.start.to_ne_bytes());
+        put(&mut buf, at + 8, &target.sectors.to_ne_bytes());
+        put(&mut buf, at + 20, &(size as u32).to_ne_bytes());
+        put(&mut buf, at + 24, target.kind.as_bytes());
+        put(&mut buf, at + SPEC, target.params.as_bytes());
+        at += size;
     }
     Ok(buf)
 }
@@ -129,16 +135,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_follows_its_header() {
-        let target = Target {
+    fn targets_follow_the_header_and_point_to_the_next() {
+        let target = |start, kind, params: &str| Target {
+            start,
             sectors: 2048,
-            kind: "linear",
-            params: "/dev/x 0",
+            kind,
+            params: params.to_string(),
         };
-        let buf = request("name", FLAG_SUSPEND, Some(&target)).unwrap();
-        assert_eq!(u32_at(&buf, 20), 1);
+        let table = [target(0, "linear", "/dev/x 0"), target(2048, "error", "")];
+        let buf = request("name", FLAG_SUSPEND, &table).unwrap();
+        assert_eq!(u32_at(&buf, 20), 2);
         assert_eq!(u64_at(&buf, 320), 2048);
         assert_eq!(&buf[336..342], b"linear");
         assert_eq!(&buf[352..360], b"/dev/x 0");
+        let second = HEADER + u32_at(&buf, HEADER + 20) as usize;
+        assert_eq!(u64_at(&buf, second), 2048);
+        assert_eq!(&buf[second + 24..second + 29], b"error");
     }
 }

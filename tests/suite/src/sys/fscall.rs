@@ -35,6 +35,23 @@ pub fn ioctl_buf(fd: impl AsFd, request: u64, input: &[u8]) -> Res<Vec<u8>> {
     Ok(buf)
 }
 
+/// Where the bytes at `offset` of a file lie on its device, in bytes. The file is synced first.
+pub fn device_offset(fd: impl AsFd, offset: u64) -> Res<u64> {
+    const FIEMAP_FLAG_SYNC: u32 = 1;
+    let mut map = [0u64; 32];
+    map[0] = offset;
+    map[1] = 1;
+    map[2] = u64::from(FIEMAP_FLAG_SYNC);
+    map[3] = 1;
+    // SAFETY: `map` is a `struct fiemap` with room for the one extent it asks for.
+    check_unit(unsafe { libc::ioctl(raw(&fd), FS_IOC_FIEMAP, map.as_mut_ptr()) })?;
+    let (extents, logical, physical) = (map[2] >> 32, map[4], map[5]);
+    if extents == 0 || logical > offset {
+        return Err(super::Errno(libc::ENODATA));
+    }
+    Ok(physical + (offset - logical))
+}
+
 /// `FICLONE`: makes `to` share the blocks of `from`.
 pub fn reflink(to: impl AsFd, from: impl AsFd) -> Res<()> {
     // SAFETY: The argument of this request is a descriptor, not memory.

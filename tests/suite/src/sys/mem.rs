@@ -74,10 +74,6 @@ impl Region {
         }))
     }
 
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
     fn at(&self, offset: usize, len: usize) -> *mut u8 {
         assert!(
             offset.checked_add(len).is_some_and(|end| end <= self.len),
@@ -103,10 +99,6 @@ impl Region {
         (0..len)
             .map(|i| unsafe { ptr.add(i).read_volatile() })
             .collect()
-    }
-
-    pub fn fill(&self, byte: u8) {
-        self.store(0, &vec![byte; self.len]);
     }
 
     pub fn msync(&self, offset: usize, len: usize, flags: i32) -> Res<()> {
@@ -193,7 +185,7 @@ mod tests {
     #[test]
     fn memory_keeps_what_was_stored_and_slices_see_it() {
         let region = Region::anon(10).unwrap();
-        assert_eq!(region.len(), PAGE);
+        assert_eq!(region.len, PAGE);
         region.store(4090, b"abcdef");
         assert_eq!(Slice::new(&region, 4092, 4).bytes(9), b"cdef");
     }

@@ -62,9 +62,8 @@ impl Context {
         // SAFETY: `kind` is a live C string.
         let fd = check(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), 1) })?;
         // SAFETY: The kernel just gave us this descriptor.
-        Ok(Self {
-            fd: unsafe { OwnedFd::from_raw_fd(fd as i32) },
-        })
+        let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+        Ok(Self { fd })
     }
 
     /// A context for changing the mounted filesystem whose root is `path`.
@@ -74,9 +73,8 @@ impl Context {
         let fd =
             check(unsafe { libc::syscall(libc::SYS_fspick, libc::AT_FDCWD, path.as_ptr(), 1) })?;
         // SAFETY: The kernel just gave us this descriptor.
-        Ok(Self {
-            fd: unsafe { OwnedFd::from_raw_fd(fd as i32) },
-        })
+        let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+        Ok(Self { fd })
     }
 
     fn config(&self, cmd: u32, key: Option<&str>, value: Option<&str>) -> Result<(), Refused> {

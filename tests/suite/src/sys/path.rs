@@ -3,7 +3,7 @@
 //! Calls on names: create, remove, rename, link, attributes by path.
 
 use super::errno::{check_size, check_unit};
-use super::{Errno, Res, cstr};
+use super::{Res, cstr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -155,13 +155,6 @@ pub fn chdir(path: &Path) -> Res<()> {
     let path = cstr(path)?;
     // SAFETY: `path` is a live C string.
     check_unit(unsafe { libc::chdir(path.as_ptr()) })
-}
-
-/// Binds a fresh Unix socket to `path`, which makes a socket node there.
-pub fn bind_socket(path: &Path) -> Res<()> {
-    std::os::unix::net::UnixListener::bind(path)
-        .map(|_| ())
-        .map_err(|e| Errno(e.raw_os_error().unwrap_or(libc::EINVAL)))
 }
 
 pub fn setxattr(path: &Path, name: &str, value: &[u8]) -> Res<()> {

@@ -150,11 +150,6 @@ pub fn kill_group(pid: i32) {
     unsafe { libc::kill(-pid, libc::SIGKILL) };
 }
 
-pub fn pid() -> i32 {
-    // SAFETY: Cannot fail.
-    unsafe { libc::getpid() }
-}
-
 pub fn is_root() -> bool {
     // SAFETY: Cannot fail.
     unsafe { libc::geteuid() == 0 }
@@ -188,10 +183,34 @@ pub fn limit_file_size(bytes: u64) -> Res<()> {
     }
 }
 
-/// The id of the calling thread.
-pub fn thread_id() -> i32 {
-    // SAFETY: Cannot fail.
-    unsafe { libc::gettid() }
+/// Sends this process an alarm signal in every interval, to a handler that does nothing; calls are
+/// interrupted, not restarted. An interval of zero ends it.
+pub fn alarm_every(interval: Duration) -> Res<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let time = libc::timeval {
+        tv_sec: interval.as_secs() as i64,
+        tv_usec: i64::from(interval.subsec_micros()),
+    };
+    let timer = libc::itimerval {
+        it_interval: time,
+        it_value: time,
+    };
+    // SAFETY: `sigaction` is plain data for which all zeroes is a value.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+    // SAFETY: The handler touches nothing, so it may run at any time; both structures are live.
+    unsafe {
+        check_unit(libc::sigaction(
+            libc::SIGALRM,
+            &raw const action,
+            std::ptr::null_mut(),
+        ))?;
+        check_unit(libc::setitimer(
+            libc::ITIMER_REAL,
+            &raw const timer,
+            std::ptr::null_mut(),
+        ))
+    }
 }
 
 /// Runs `f` in a child and returns how it ended and what it answered, at most `limit` later.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! io_uring, one request form for reads and writes, and a look at the kernel's worker threads.
+//! io_uring, with one request form for reads and one for writes.
 
 use super::errno::Errno;
 use super::mem::Slice;
@@ -60,11 +60,12 @@ impl Uring {
         self.ring.submit().map_err(errno)
     }
 
-    /// Takes the completions that are there.
-    pub fn reap(&mut self) -> Vec<Done> {
+    /// Takes the completions that are there, at most `max`.
+    pub fn reap(&mut self, max: usize) -> Vec<Done> {
         let done: Vec<Done> = self
             .ring
             .completion()
+            .take(max)
             .map(|c| Done {
                 id: c.user_data(),
                 result: match c.result() {
@@ -84,7 +85,7 @@ impl Uring {
         let start = Instant::now();
         let mut all = Vec::new();
         loop {
-            all.extend(self.reap());
+            all.extend(self.reap(count - all.len()));
             if all.len() >= count {
                 return Ok(all);
             }
@@ -115,16 +116,4 @@ impl Drop for Uring {
             self.held.drain().for_each(|(_, mem)| std::mem::forget(mem));
         }
     }
-}
-
-/// How many threads the kernel has started in this process to run io_uring requests.
-pub fn worker_threads() -> usize {
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
-        return 0;
-    };
-    tasks
-        .flatten()
-        .filter_map(|t| std::fs::read_to_string(t.path().join("comm")).ok())
-        .filter(|name| name.starts_with("iou-wrk"))
-        .count()
 }

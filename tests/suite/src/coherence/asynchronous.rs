@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Asynchronous requests are asynchronous (C11): submitting does not wait for the device, the
+//! device sees the whole queue, and no thread waits on a request's behalf.
+
+use super::punts::Punts;
+use super::queue::{Engine, Queue};
+use super::race::Racer;
+use super::scene::{LIMIT, NEW, OLD, Scene};
+use crate::harness::{Ctx, Test, skip, test};
+use crate::lower::scsi::SlowDisk;
+use crate::lower::stack::Stack;
+use crate::lower::umount;
+use crate::pattern::{check, pattern};
+use crate::sys::aio::{Aio, Request};
+use crate::sys::file;
+use crate::sys::mem::{PAGE, Slice};
+use crate::sys::uring::Uring;
+use anyhow::{Context, Result, ensure};
+use std::time::{Duration, Instant};
+
+pub const TESTS: &[Test] = &[
+    test("c11.aio_reads", aio_reads),
+    test("c11.aio_writes", aio_writes),
+    test("c11.uring_writes", uring_writes),
+    test("c11.uring_on_a_slow_disk", uring_on_a_slow_disk).once(),
+    test("c11.one_delay_for_all", one_delay_for_all),
+    test(
+        "c11.parallel_synchronous_writes",
+        parallel_synchronous_writes,
+    ),
+    test("c11.parallel_synchronous_reads", parallel_synchronous_reads),
+    test("c11.aio_writes_of_cached_file", aio_writes_of_cached_file),
+    test("c11.aio_writes_into_holes", aio_writes_into_holes),
+];
+
+const DEPTH: usize = 32;
+const LEN: usize = DEPTH * PAGE;
+
+/// Every block of its own, so that no two requests become one.
+fn place(i: usize) -> u64 {
+    ((i * 7) % DEPTH * PAGE) as u64
+}
+
+fn submit_all(requests: Vec<Request>) -> Result<(Aio, Racer<Result<Aio>>)> {
+    let mut aio = Aio::new(DEPTH as u32)?;
+    let spare = Aio::new(1)?;
+    let racer = Racer::start(move || {
+        let taken = aio.submit(&requests).context("io_submit")?;
+        ensure!(
+            taken.len() == requests.len(),
+            "io_submit took {} requests",
+            taken.len()
+        );
+        Ok(aio)
+    });
+    Ok((spare, racer))
+}
+
+/// Waits for `io_submit` to return although the device answers nothing.
+fn submitted(racer: Racer<Result<Aio>>, what: &str) -> Result<Aio> {
+    let start = Instant::now();
+    while !racer.finished_soon() {
+        ensure!(
+            start.elapsed() < Duration::from_secs(8),
+            "io_submit of {DEPTH} {what} waits for the device"
+        );
+    }
+    racer.join()?
+}
+
+fn aio_reads(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    let scene = Scene::new(ctx, LEN)?;
+    let buffers: Vec<Slice> = (0..DEPTH)
+        .map(|_| Slice::zeroed(PAGE))
+        .collect::<Result<_, _>>()?;
+    let requests = buffers
+        .iter()
+        .enumerate()
+        .map(|(i, b)| Request::read(&scene.direct, b, place(i)))
+        .collect();
+    let hold = ctx.lower.device.hold_reads()?;
+    let (_spare, racer) = submit_all(requests)?;
+    let mut aio = submitted(racer, "reads")?;
+    hold.wait_reads(DEPTH as u64)
+        .context("the queue is not on the device")?;
+    let early = aio.reap(0, DEPTH, Duration::ZERO)?;
+    ensure!(
+        early.is_empty(),
+        "{} reads completed while the device held them",
+        early.len()
+    );
+    hold.release()?;
+    for done in aio.reap_all(DEPTH, LIMIT)? {
+        ensure!(done.result == Ok(PAGE), "a read returned {:?}", done.result);
+    }
+    for (i, buffer) in buffers.iter().enumerate() {
+        check("a read", &buffer.bytes(PAGE), OLD, place(i))?;
+    }
+    Ok(())
+}
+
+fn write_requests(scene: &Scene) -> Result<Vec<Request>> {
+    (0..DEPTH)
+        .map(|i| {
+            let data = Slice::of(&pattern(NEW, place(i), PAGE))?;
+            Ok(Request::write(&scene.direct, &data, place(i)))
+        })
+        .collect()
+}
+
+fn aio_writes(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    let scene = Scene::new(ctx, LEN)?;
+    hold_aio_writes(ctx, &scene)
+}
+
+/// The same with all of the file in the cache, which has to be dropped first.
+fn aio_writes_of_cached_file(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    let scene = Scene::new(ctx, LEN)?;
+    scene.warm()?;
+    let map = scene.map()?;
+    map.load(0, LEN);
+    hold_aio_writes(ctx, &scene)?;
+    check("the mapping", &map.load(0, LEN), NEW, 0)
+}
+
+/// With extents, holes inside the file are filled asynchronously too.
+fn aio_writes_into_holes(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    if !ctx.lower.kind.has_extents() {
+        return skip("this lower fills holes through its page cache");
+    }
+    let scene = Scene::hole(ctx, LEN)?;
+    hold_aio_writes(ctx, &scene)
+}
+
+fn hold_aio_writes(ctx: &Ctx, scene: &Scene) -> Result<()> {
+    scene.settle()?;
+    let requests = write_requests(scene)?;
+    let hold = ctx.lower.device.hold_writes()?;
+    let (_spare, racer) = submit_all(requests)?;
+    let mut aio = submitted(racer, "writes")?;
+    hold.wait_writes(DEPTH as u64)
+        .context("the queue is not on the device")?;
+    let early = aio.reap(0, DEPTH, Duration::ZERO)?;
+    ensure!(
+        early.is_empty(),
+        "{} writes completed while the device held them",
+        early.len()
+    );
+    hold.release()?;
+    for done in aio.reap_all(DEPTH, LIMIT)? {
+        ensure!(
+            done.result == Ok(PAGE),
+            "a write returned {:?}",
+            done.result
+        );
+    }
+    scene.all_modes(NEW, 0, LEN)
+}
+
+fn uring_writes(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    let scene = Scene::new(ctx, LEN)?;
+    let mut ring = Uring::new(DEPTH as u32)?;
+    for i in 0..DEPTH {
+        let data = Slice::of(&pattern(NEW, place(i), PAGE))?;
+        ring.write(&scene.direct, &data, place(i))?;
+    }
+    let hold = ctx.lower.device.hold_writes()?;
+    let racer = Racer::start(move || {
+        let taken = ring.submit();
+        (taken, ring)
+    });
+    let start = Instant::now();
+    while !racer.finished_soon() {
+        ensure!(
+            start.elapsed() < Duration::from_secs(8),
+            "io_uring_enter waits for the device"
+        );
+    }
+    let (taken, mut ring) = racer.join()?;
+    ensure!(
+        taken == Ok(DEPTH),
+        "io_uring_enter took {taken:?} of {DEPTH} requests"
+    );
+    hold.wait_writes(DEPTH as u64)
+        .context("the queue is not on the device")?;
+    hold.release()?;
+    for done in ring.reap_all(DEPTH, LIMIT)? {
+        ensure!(
+            done.result == Ok(PAGE),
+            "a write returned {:?}",
+            done.result
+        );
+    }
+    scene.all_modes(NEW, 0, LEN)
+}
+
+/// A request may now and then go to a worker, but not most of them.
+fn expect_few(punted: usize, what: &str) -> Result<()> {
+    ensure!(
+        punted < DEPTH / 2,
+        "{punted} of {DEPTH} {what} were handed to io_uring worker threads"
+    );
+    Ok(())
+}
+
+/// A disk that takes requests without waiting and answers late, as real ones do: reads and writes
+/// by io_uring need no worker thread and about one latency for a whole queue.
+fn uring_on_a_slow_disk(ctx: &Ctx) -> Result<()> {
+    const DELAY: Duration = Duration::from_millis(600);
+    let disk = SlowDisk::make(64)?;
+    let dir = ctx.work.join("slow");
+    let under = disk.mount(ctx.lower.kind, &dir)?;
+    let stack = Stack::mount(ctx.fs, &under, &ctx.work.join("slow-up"))?;
+    let path = stack.dir.join("f");
+    let fd = file::create(&path)?;
+    file::pwrite(&fd, &pattern(OLD, 0, LEN), 0)?;
+    file::fsync(&fd)?;
+    let direct = file::open_direct(&path)?;
+    file::sync();
+    std::fs::write("/proc/sys/vm/drop_caches", "1")?;
+    file::pread_mem(&direct, &Slice::zeroed(PAGE)?, 0)?;
+    disk.set_delay(DELAY)?;
+    for write in [false, true] {
+        let mut ring = Uring::new(DEPTH as u32)?;
+        let punts = Punts::watch()?;
+        let start = Instant::now();
+        for i in 0..DEPTH {
+            let data = Slice::of(&pattern(OLD, place(i), PAGE))?;
+            match write {
+                true => ring.write(&direct, &data, place(i))?,
+                false => ring.read(&direct, &data, place(i))?,
+            };
+        }
+        ring.submit()?;
+        let submitted = start.elapsed();
+        let done = ring.reap_all(DEPTH, LIMIT)?;
+        let took = start.elapsed();
+        let what = if write { "writes" } else { "reads" };
+        for d in done {
+            ensure!(
+                d.result == Ok(PAGE),
+                "one of the {what} returned {:?}",
+                d.result
+            );
+        }
+        expect_few(punts.count()?, what)?;
+        ensure!(
+            submitted < DELAY,
+            "submitting {what} took {submitted:?} of a latency of {DELAY:?}"
+        );
+        ensure!(
+            took < DELAY * 3,
+            "{DEPTH} {what} took {took:?} at a latency of {DELAY:?}"
+        );
+    }
+    disk.set_delay(Duration::ZERO)?;
+    drop((fd, direct));
+    stack.umount()?;
+    umount(&dir)?;
+    disk.remove()
+}
+
+/// Thirty-two reads at a latency of half a second take half a second, not sixteen.
+fn one_delay_for_all(ctx: &Ctx) -> Result<()> {
+    const DELAY: u32 = 500;
+    ctx.need_direct()?;
+    let scene = Scene::new(ctx, LEN)?;
+    ctx.lower.device.delay(DELAY, DELAY)?;
+    let outcome = timed(&scene, u64::from(DELAY));
+    ctx.lower.device.pass()?;
+    outcome
+}
+
+fn timed(scene: &Scene, delay: u64) -> Result<()> {
+    let delay = Duration::from_millis(delay);
+    for write in [false, true] {
+        let mut queue = Queue::new(Engine::Aio, DEPTH as u32)?;
+        let start = Instant::now();
+        for i in 0..DEPTH {
+            let data = Slice::of(&pattern(OLD, place(i), PAGE))?;
+            match write {
+                true => queue.write(&scene.direct, &data, place(i))?,
+                false => queue.read(&scene.direct, &data, place(i))?,
+            };
+        }
+        let submitted = start.elapsed();
+        queue.reap(DEPTH, LIMIT)?;
+        let took = start.elapsed();
+        let what = if write { "writes" } else { "reads" };
+        ensure!(
+            submitted < delay,
+            "submitting {what} took {submitted:?} of a latency of {delay:?}"
+        );
+        ensure!(took >= delay, "{what} took {took:?}, less than one latency");
+        ensure!(
+            took < delay * 3,
+            "{DEPTH} {what} took {took:?} at a latency of {delay:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Writes of different parts of one file by several threads are on the device together.
+fn parallel_synchronous_writes(ctx: &Ctx) -> Result<()> {
+    const THREADS: usize = 6;
+    ctx.need_direct()?;
+    let scene = Scene::new(ctx, LEN)?;
+    let hold = ctx.lower.device.hold_writes()?;
+    let mut threads = Vec::new();
+    for i in 0..THREADS {
+        let direct = file::dup(&scene.direct)?;
+        let data = Slice::of(&pattern(NEW, place(i), PAGE))?;
+        threads.push(Racer::start(move || {
+            file::pwrite_mem(&direct, &data, place(i))
+        }));
+    }
+    hold.wait_writes(THREADS as u64)
+        .context("the writes wait for each other")?;
+    hold.release()?;
+    for thread in threads {
+        ensure!(thread.join()? == Ok(PAGE), "a direct write failed");
+    }
+    for i in 0..THREADS {
+        scene.all_modes(NEW, place(i) as usize, PAGE)?;
+    }
+    Ok(())
+}
+
+fn parallel_synchronous_reads(ctx: &Ctx) -> Result<()> {
+    const THREADS: usize = 6;
+    ctx.need_direct()?;
+    let scene = Scene::new(ctx, LEN)?;
+    let hold = ctx.lower.device.hold_reads()?;
+    let mut threads = Vec::new();
+    for i in 0..THREADS {
+        let direct = file::dup(&scene.direct)?;
+        threads.push(Racer::start(move || -> Result<Vec<u8>> {
+            let buffer = Slice::zeroed(PAGE)?;
+            let n = file::pread_mem(&direct, &buffer, place(i))?;
+            Ok(buffer.bytes(n))
+        }));
+    }
+    hold.wait_reads(THREADS as u64)
+        .context("the reads wait for each other")?;
+    hold.release()?;
+    for (i, thread) in threads.into_iter().enumerate() {
+        check("a direct read", &thread.join()??, OLD, place(i))?;
+    }
+    Ok(())
+}

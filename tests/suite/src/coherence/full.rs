@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A full lower, a lower that fails altogether, and one that has turned read-only: every write that
+//! did not make it was refused or is reported (C10), and nothing hangs.
+
+use super::race::Racer;
+use super::scene::{NEW, OLD, direct_read, write_all};
+use crate::harness::{Ctx, Private, Test, test};
+use crate::pattern::{check, pattern};
+use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
+use crate::sys::process::{self, Exit};
+use crate::sys::{Errno, Res, file, path, stat};
+use anyhow::{Context, Result, bail, ensure};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+pub const TESTS: &[Test] = &[
+    test("full.buffered_write", buffered_write).limit(120),
+    test("full.small_files", small_files).limit(120),
+    test("full.direct_write", direct_write).limit(120),
+    test("full.mapped_store", mapped_store).limit(120),
+    test("full.overwriting_needs_no_room", overwriting).limit(120),
+    test("full.room_again", room_again).limit(120),
+    test("failing.device_dies_under_load", device_dies).limit(120),
+    test("failing.writes_refused_under_load", writes_refused).limit(120),
+];
+
+const CHUNK: usize = 256 << 10;
+const MIB: u64 = 64;
+
+fn is_full(e: Errno) -> bool {
+    e.0 == libc::ENOSPC
+}
+
+/// Writes until there is an error: at a write, at fsync, or at close, but not beyond twice the
+/// lower's size. Returns how many bytes were accepted and where the error came.
+fn write_until_full(own: &Private, name: &str) -> Result<(u64, &'static str)> {
+    let fd = file::create(&own.at(name))?;
+    let mut at = 0u64;
+    let refused = loop {
+        if at > (2 * MIB) << 20 {
+            break None;
+        }
+        match file::pwrite(&fd, &pattern(OLD, at, CHUNK), at) {
+            Ok(n) => at += n as u64,
+            Err(e) => break Some(e),
+        }
+    };
+    let synced = file::fsync(&fd);
+    let closed = file::close(fd);
+    match (refused, synced, closed) {
+        (Some(e), Ok(()), _) if is_full(e) => Ok((at, "write")),
+        (_, Err(e), _) if is_full(e) => Ok((at, "fsync")),
+        (None, Ok(()), Err(e)) if is_full(e) => Ok((at, "close")),
+        other => bail!("{at} bytes into {MIB} MiB: expected ENOSPC from one call, saw {other:?}"),
+    }
+}
+
+/// Everything that was accepted before a clean fsync is there.
+fn buffered_write(ctx: &Ctx) -> Result<()> {
+    let own = ctx.private(ctx.lower.kind, MIB)?;
+    let (accepted, place) = write_until_full(&own, "big")?;
+    ensure!(
+        accepted > 10 << 20,
+        "only {accepted} bytes fit into {MIB} MiB"
+    );
+    if place == "write" {
+        let fd = file::open(&own.at("big"), libc::O_RDONLY, 0)?;
+        let size = stat::fstat(&fd)?.size;
+        ensure!(
+            size == accepted,
+            "accepted {accepted} bytes, the size is {size}"
+        );
+        for at in (0..accepted).step_by(1 << 20).chain([accepted - 100]) {
+            let seen = file::pread_vec(&fd, 1000, at)?;
+            check("accepted", &seen, OLD, at)?;
+        }
+    }
+    path::unlink(&own.at("big"))?;
+    own.finish()
+}
+
+/// Many files of which some find no room: each one that was synced without error is whole.
+fn small_files(ctx: &Ctx) -> Result<()> {
+    let own = ctx.private(ctx.lower.kind, MIB)?;
+    leave_room(&own, 2 << 20)?;
+    let (mut whole, mut refused) = (Vec::new(), 0);
+    for i in 0..300usize {
+        let name = own.at(&format!("s{i}"));
+        let attempt = || -> Res<()> {
+            let fd = file::create(&name)?;
+            file::pwrite(&fd, &pattern(i as u8, 0, 20_000), 0)?;
+            file::fsync(&fd)?;
+            file::close(fd)
+        };
+        match attempt() {
+            Ok(()) => whole.push(i),
+            Err(e) if is_full(e) => refused += 1,
+            Err(e) => bail!("file {i}: expected success or ENOSPC, saw {e}"),
+        }
+    }
+    ensure!(
+        !whole.is_empty() && refused > 0,
+        "{} fit, {refused} did not",
+        whole.len()
+    );
+    file::sync();
+    std::fs::write("/proc/sys/vm/drop_caches", "3")?;
+    for i in whole {
+        let fd = file::open(&own.at(&format!("s{i}")), libc::O_RDONLY, 0)?;
+        let seen = file::pread_vec(&fd, 30_000, 0)?;
+        ensure!(
+            seen.len() == 20_000,
+            "file {i} was synced and has {} bytes",
+            seen.len()
+        );
+        check("a synced file", &seen, i as u8, 0)?;
+    }
+    own.finish()
+}
+
+/// Fills the lower itself until about `room` bytes are free.
+fn leave_room(own: &Private, room: u64) -> Result<()> {
+    let fd = file::create(&own.lower.dir.join("filler"))?;
+    let mut at = 0u64;
+    loop {
+        let free = stat::statfs(&own.lower.dir)?;
+        let free = free.free * free.block_size as u64;
+        if free <= room {
+            break;
+        }
+        let len = ((free - room) as usize).clamp(4096, CHUNK);
+        match file::pwrite(&fd, &vec![0xaa; len], at) {
+            Ok(n) => at += n as u64,
+            Err(e) if is_full(e) => break,
+            Err(e) => return Err(e).context("filling the lower"),
+        }
+        if at % (4 << 20) < CHUNK as u64 {
+            file::fsync(&fd)?;
+        }
+    }
+    file::fsync(&fd)?;
+    Ok(())
+}
+
+fn direct_write(ctx: &Ctx) -> Result<()> {
+    let own = ctx.private(ctx.lower.kind, MIB)?;
+    leave_room(&own, 3 << 20)?;
+    drop(file::create(&own.at("f"))?);
+    let direct = file::open_direct(&own.at("f"))?;
+    let mut at = 0u64;
+    let error = loop {
+        ensure!(at < MIB << 20, "{at} bytes were written into 3 MiB of room");
+        match file::pwrite_mem(&direct, &Slice::of(&pattern(NEW, at, CHUNK))?, at) {
+            Ok(n) => at += n as u64,
+            Err(e) => break e,
+        }
+        at = at / 512 * 512;
+    };
+    ensure!(is_full(error), "expected ENOSPC, saw {error}");
+    let size = stat::fstat(&direct)?.size;
+    ensure!(size >= at, "accepted {at} bytes, the size is {size}");
+    check("accepted", &direct_read(&direct, 0, at as usize)?, NEW, 0)?;
+    let fd = file::open(&own.at("f"), libc::O_RDONLY, 0)?;
+    check(
+        "accepted, cached",
+        &file::pread_vec(&fd, at as usize, 0)?,
+        NEW,
+        0,
+    )?;
+    drop((fd, direct));
+    own.finish()
+}
+
+/// A store into a hole finds no room: a signal, or an error when it is synced.
+fn mapped_store(ctx: &Ctx) -> Result<()> {
+    let own = ctx.private(ctx.lower.kind, MIB)?;
+    leave_room(&own, 256 << 10)?;
+    let fd = file::create(&own.at("f"))?;
+    let len = 16usize << 20;
+    file::ftruncate(&fd, len as i64)?;
+    let (exit, answer) = process::run(Duration::from_secs(60), || {
+        let stores = || -> Res<()> {
+            let map = Region::shared(&fd, 0, len, READ_WRITE)?;
+            for page in 0..len / PAGE {
+                map.store(page * PAGE, b"no room for this");
+            }
+            map.msync(0, len, libc::MS_SYNC)
+        };
+        let synced = stores();
+        format!("{:?}", synced.and(file::fsync(&fd))).into_bytes()
+    })?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let told = exit == Exit::Signal(libc::SIGBUS) || answer.contains("ENOSPC");
+    ensure!(
+        told,
+        "16 MiB stored into 256 KiB of room: expected SIGBUS or ENOSPC, saw {exit:?} {answer}"
+    );
+    drop(fd);
+    path::unlink(&own.at("f"))?;
+    own.finish()
+}
+
+/// What has its blocks can be overwritten, cached, mapped or directly, however full the lower is.
+fn overwriting(ctx: &Ctx) -> Result<()> {
+    let own = ctx.private(ctx.lower.kind, MIB)?;
+    let fd = file::create(&own.at("f"))?;
+    write_all(&fd, &pattern(OLD, 0, 1 << 20), 0)?;
+    file::fsync(&fd)?;
+    leave_room(&own, 0)?;
+    write_all(&fd, &pattern(NEW, 0, 500_000), 0).context("overwriting")?;
+    let map = Region::shared(&fd, 0, 1 << 20, READ_WRITE)?;
+    map.store(600_000, &pattern(NEW, 600_000, 100));
+    file::fsync(&fd).context("fsync of an overwrite")?;
+    let direct = file::open_direct(&own.at("f"))?;
+    let at = 700 << 10;
+    let n = file::pwrite_mem(&direct, &Slice::of(&pattern(NEW, at, 8 * PAGE))?, at);
+    ensure!(n == Ok(8 * PAGE), "a direct overwrite returned {n:?}");
+    let seen = direct_read(&direct, 0, 1 << 20)?;
+    check("overwritten", &seen[..500_000], NEW, 0)?;
+    check("not overwritten", &seen[500_000..600_000], OLD, 500_000)?;
+    check("stored", &seen[600_000..600_100], NEW, 600_000)?;
+    check(
+        "directly",
+        &seen[at as usize..at as usize + 8 * PAGE],
+        NEW,
+        at,
+    )?;
+    drop((map, direct, fd));
+    own.finish()
+}
+
+/// Once there is room again, everything works again.
+fn room_again(ctx: &Ctx) -> Result<()> {
+    let own = ctx.private(ctx.lower.kind, MIB)?;
+    write_until_full(&own, "big")?;
+    path::unlink(&own.at("big"))?;
+    file::sync();
+    std::thread::sleep(Duration::from_millis(200));
+    let fd = file::create(&own.at("next"))?;
+    write_all(&fd, &pattern(NEW, 0, 4 << 20), 0).context("writing into new room")?;
+    file::fsync(&fd).context("fsync after there was room")?;
+    check("in new room", &file::pread_vec(&fd, 4 << 20, 0)?, NEW, 0)?;
+    drop(fd);
+    own.finish()
+}
+
+/// Threads that write in every way until told to stop, whatever the calls answer.
+fn load(own: &Private, stop: &Arc<AtomicBool>) -> Result<Vec<Racer<Result<()>>>> {
+    let mut threads = Vec::new();
+    for worker in 0..4u64 {
+        let fd = file::open(&own.at("f"), libc::O_RDWR, 0)?;
+        let direct = file::open_direct(&own.at("f"))?;
+        let stop = Arc::clone(stop);
+        threads.push(Racer::start(move || -> Result<()> {
+            let data = Slice::of(&pattern(NEW, 0, 4 * PAGE))?;
+            while !stop.load(Ordering::Relaxed) {
+                let at = worker * 16 * PAGE as u64;
+                let _ = file::pwrite_mem(&direct, &data, at);
+                let _ = file::pwrite(&fd, &[1; 1000], at + 100);
+                let _ = file::pread_vec(&fd, PAGE, at);
+                let _ = file::pread_mem(&direct, &data, at);
+                if worker == 0 {
+                    let _ = file::fsync(&fd);
+                }
+            }
+            Ok(())
+        }));
+    }
+    Ok(threads)
+}
+
+fn under_load(ctx: &Ctx, trouble: fn(&Private) -> Result<()>) -> Result<()> {
+    let mut own = ctx.private(ctx.lower.kind, MIB)?;
+    let fd = file::create(&own.at("f"))?;
+    write_all(&fd, &pattern(OLD, 0, 1 << 20), 0)?;
+    file::fsync(&fd)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let threads = load(&own, &stop)?;
+    std::thread::sleep(Duration::from_millis(500));
+    trouble(&own)?;
+    std::thread::sleep(Duration::from_millis(700));
+    stop.store(true, Ordering::Relaxed);
+    for thread in threads {
+        thread.join().context("under a failing device")??;
+    }
+    let write = file::pwrite(&fd, &pattern(NEW, 0, PAGE), 0);
+    let told = write.and_then(|_| file::fsync(&fd));
+    ensure!(
+        told.is_err(),
+        "a write to a dead device was accepted and synced"
+    );
+    drop(fd);
+    own.lower.device.pass()?;
+    own.umount_stack().context("unmounting after the trouble")?;
+    own.lower
+        .umount()
+        .context("unmounting the lower after the trouble")
+}
+
+fn device_dies(ctx: &Ctx) -> Result<()> {
+    under_load(ctx, |own| own.lower.device.fail())
+}
+
+fn writes_refused(ctx: &Ctx) -> Result<()> {
+    under_load(ctx, |own| own.lower.device.fail_writes())
+}

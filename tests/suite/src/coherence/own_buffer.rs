@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The buffer is a mapping of the very file that is read or written (C8).
+
+use super::queue::{Engine, Queue};
+use super::race::Racer;
+use super::scene::{LIMIT, OLD, Scene};
+use crate::harness::{Ctx, Test, test};
+use crate::pattern::{check, check_any, pattern};
+use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
+use crate::sys::{Res, file};
+use anyhow::{Context, Result, ensure};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+pub const TESTS: &[Test] = &[
+    test("c8.write_from_another_range", |ctx| each(ctx, write_other)),
+    test("c8.write_from_the_same_range", |ctx| each(ctx, write_same)),
+    test("c8.read_into_another_range", |ctx| each(ctx, read_other)),
+    test("c8.read_into_the_same_range", |ctx| each(ctx, read_same)),
+    test("c8.overlapping_ranges", |ctx| each(ctx, overlapping)),
+    test("c8.two_files_crosswise", two_files_crosswise),
+    test("c8.lower_opened_directly", lower_opened_directly),
+    test("c8.many_threads", many_threads),
+];
+
+const LEN: usize = 32 * PAGE;
+const SOURCE: u8 = 0x55;
+
+/// How a transfer between a file and memory is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Cached,
+    Direct,
+    Async(Engine),
+}
+
+const WAYS: [Way; 4] = [
+    Way::Cached,
+    Way::Direct,
+    Way::Async(Engine::Aio),
+    Way::Async(Engine::Uring),
+];
+
+/// In what state the pages of the buffer are when the call comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    NotThere,
+    Clean,
+    Dirty,
+}
+
+struct Setting<'a> {
+    scene: Scene<'a>,
+    way: Way,
+    state: State,
+    map: Arc<Region>,
+}
+
+impl Setting<'_> {
+    fn fd(&self) -> &OwnedFd {
+        match self.way {
+            Way::Cached => &self.scene.cached,
+            _ => &self.scene.direct,
+        }
+    }
+
+    fn write(&self, from: &Slice, at: usize) -> Result<usize> {
+        Ok(match self.way {
+            Way::Async(engine) => {
+                let mut queue = Queue::new(engine, 1)?;
+                queue.write(self.fd(), from, at as u64)?;
+                queue.reap(1, LIMIT)?[0].result?
+            }
+            _ => file::pwrite_mem(self.fd(), from, at as u64)?,
+        })
+    }
+
+    fn read(&self, to: &Slice, at: usize) -> Result<usize> {
+        Ok(match self.way {
+            Way::Async(engine) => {
+                let mut queue = Queue::new(engine, 1)?;
+                queue.read(self.fd(), to, at as u64)?;
+                queue.reap(1, LIMIT)?[0].result?
+            }
+            _ => file::pread_mem(self.fd(), to, at as u64)?,
+        })
+    }
+
+    fn whole(&self, what: &str, n: usize, len: usize) -> Result<()> {
+        ensure!(n == len, "{what} of {len} bytes returned {n}");
+        Ok(())
+    }
+}
+
+/// Runs a case by every way and with the buffer in every state.
+fn each(ctx: &Ctx, case: fn(&Setting) -> Result<()>) -> Result<()> {
+    for way in WAYS {
+        for state in [State::NotThere, State::Clean, State::Dirty] {
+            let scene = Scene::new(ctx, LEN)?;
+            let at = BUFFER as u64;
+            file::pwrite(&scene.cached, &pattern(SOURCE, at, SIZE), at)?;
+            file::fsync(&scene.cached)?;
+            scene.chill()?;
+            let map = scene.map()?;
+            match state {
+                State::NotThere => {}
+                State::Clean => drop(map.load(0, LEN)),
+                State::Dirty => {
+                    map.load(0, LEN);
+                    map.store(BUFFER, &pattern(SOURCE, at, SIZE));
+                }
+            }
+            let setting = Setting {
+                scene,
+                way,
+                state,
+                map,
+            };
+            case(&setting).with_context(|| format!("{:?}, buffer {:?}", way, setting.state))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the buffer lies in the file.
+const BUFFER: usize = 8 * PAGE;
+/// Its size.
+const SIZE: usize = 4 * PAGE;
+/// Another range of the same size.
+const TARGET: usize = 20 * PAGE;
+
+/// The bytes of one range, as they are when moved to another.
+fn moved(tag: u8, from: usize) -> Vec<u8> {
+    pattern(tag, from as u64, SIZE)
+}
+
+fn expect_everywhere(s: &Setting, what: &str, at: usize, bytes: &[u8]) -> Result<()> {
+    for (mode, seen) in s.scene.read_all_modes(at, bytes.len())? {
+        crate::pattern::check_equal(&format!("{what} by {mode}"), &seen, bytes, at as u64)?;
+    }
+    crate::pattern::check_equal(
+        &format!("{what} in the mapping"),
+        &s.map.load(at, bytes.len()),
+        bytes,
+        at as u64,
+    )
+}
+
+fn write_other(s: &Setting) -> Result<()> {
+    let n = s.write(&Slice::new(&s.map, BUFFER, SIZE), TARGET)?;
+    s.whole("a write", n, SIZE)?;
+    expect_everywhere(s, "the target", TARGET, &moved(SOURCE, BUFFER))?;
+    expect_everywhere(s, "the source", BUFFER, &moved(SOURCE, BUFFER))?;
+    s.scene.on_disk("the source", SOURCE, BUFFER, SIZE)
+}
+
+fn write_same(s: &Setting) -> Result<()> {
+    let n = s.write(&Slice::new(&s.map, BUFFER, SIZE), BUFFER)?;
+    s.whole("a write", n, SIZE)?;
+    expect_everywhere(s, "the range", BUFFER, &moved(SOURCE, BUFFER))?;
+    s.scene.on_disk("the range", SOURCE, BUFFER, SIZE)?;
+    s.scene.on_disk("before it", OLD, BUFFER - PAGE, PAGE)
+}
+
+fn read_other(s: &Setting) -> Result<()> {
+    let n = s.read(&Slice::new(&s.map, BUFFER, SIZE), TARGET)?;
+    s.whole("a read", n, SIZE)?;
+    expect_everywhere(s, "what was read", BUFFER, &moved(OLD, TARGET))?;
+    expect_everywhere(s, "where from", TARGET, &moved(OLD, TARGET))?;
+    file::fsync(&s.scene.cached)?;
+    s.scene.chill()?;
+    expect_everywhere(s, "what was read, from disk", BUFFER, &moved(OLD, TARGET))
+}
+
+fn read_same(s: &Setting) -> Result<()> {
+    let n = s.read(&Slice::new(&s.map, BUFFER, SIZE), BUFFER)?;
+    s.whole("a read", n, SIZE)?;
+    expect_everywhere(s, "the range", BUFFER, &moved(SOURCE, BUFFER))?;
+    s.scene.on_disk("the range", SOURCE, BUFFER, SIZE)
+}
+
+/// Source and target overlap: every byte is one that the source had there before or meanwhile.
+fn overlapping(s: &Setting) -> Result<()> {
+    let target = BUFFER + PAGE;
+    let n = s.write(&Slice::new(&s.map, BUFFER, SIZE), target)?;
+    s.whole("a write", n, SIZE)?;
+    let seen = file::pread_vec(&s.scene.cached, SIZE, target as u64)?;
+    let first = &seen[..PAGE];
+    crate::pattern::check_equal(
+        "its first page",
+        first,
+        &moved(SOURCE, BUFFER)[..PAGE],
+        target as u64,
+    )?;
+    for (mode, bytes) in s.scene.read_all_modes(target, SIZE)? {
+        ensure!(bytes == seen, "{mode} differs from the first cached read");
+    }
+    check(
+        "behind it",
+        &s.map.load(target + SIZE, PAGE),
+        OLD,
+        (target + SIZE) as u64,
+    )
+}
+
+/// Each file is written from a mapping of the other, both at once, again and again.
+fn two_files_crosswise(ctx: &Ctx) -> Result<()> {
+    let make = |name: &str, tag| -> Result<(OwnedFd, Arc<Region>)> {
+        let fd = file::create(&ctx.at(name))?;
+        file::pwrite(&fd, &pattern(tag, 0, LEN), 0)?;
+        file::fsync(&fd)?;
+        let map = Region::shared(&fd, 0, LEN, READ_WRITE)?;
+        Ok((file::open_direct(&ctx.at(name))?, map))
+    };
+    let (a, map_a) = make("a", 1)?;
+    let (b, map_b) = make("b", 2)?;
+    let cross = |fd: OwnedFd, map: Arc<Region>| {
+        Racer::start(move || -> Res<()> {
+            for round in 0..40 {
+                let at = (round % 8) * 4 * PAGE;
+                let slice = Slice::new(&map, at, 4 * PAGE);
+                match round % 2 {
+                    0 => file::pwrite_mem(&fd, &slice, at as u64)?,
+                    _ => file::pread_mem(&fd, &slice, at as u64)?,
+                };
+            }
+            Ok(())
+        })
+    };
+    let one = cross(a, Arc::clone(&map_b));
+    let two = cross(b, Arc::clone(&map_a));
+    one.join()?.context("writing a from b")?;
+    two.join()?.context("writing b from a")?;
+    for (name, map) in [("a", &map_a), ("b", &map_b)] {
+        check_any(name, &map.load(0, LEN), &[1, 2], 0)?;
+    }
+    Ok(())
+}
+
+/// Somebody works on the lower file itself, with a mapping of the upper one as buffer: nothing is
+/// promised about the content, but both must come to an end.
+fn lower_opened_directly(ctx: &Ctx) -> Result<()> {
+    let scene = Scene::new(ctx, LEN)?;
+    let under = file::open_direct(&ctx.under.join("scene"))?;
+    let fresh = || -> Result<Slice> { Ok(Slice::new(&scene.map()?, BUFFER, SIZE)) };
+    let (write, read) = (fresh()?, fresh()?);
+    let lower = Racer::start(move || -> Res<()> {
+        for round in 0..20u64 {
+            let at = round % 4 * SIZE as u64;
+            file::pwrite_mem(&under, &write, at)?;
+            file::pread_mem(&under, &read, at)?;
+        }
+        Ok(())
+    });
+    for round in 0..20u64 {
+        let at = (round % 4) * SIZE as u64;
+        file::pwrite_mem(&scene.direct, &fresh()?, at)?;
+        file::pwrite(&scene.cached, &pattern(SOURCE, at, PAGE), at)?;
+        file::fsync(&scene.cached)?;
+        scene.chill()?;
+    }
+    lower.join()?.context("on the lower")
+}
+
+/// Threads that read and write each other's buffers while others store to and drop the pages.
+fn many_threads(ctx: &Ctx) -> Result<()> {
+    let scene = Scene::new(ctx, LEN)?;
+    let mut threads = Vec::new();
+    for worker in 0..4usize {
+        let (direct, cached) = (file::dup(&scene.direct)?, file::dup(&scene.cached)?);
+        let map = scene.map()?;
+        threads.push(Racer::start(move || -> Res<()> {
+            for round in 0..30 {
+                let from = (worker * 7 + round * 3) % 28 * PAGE;
+                let to = (worker * 5 + round * 11) % 28 * PAGE;
+                let slice = Slice::new(&map, from, 4 * PAGE);
+                match (worker + round) % 5 {
+                    0 => drop(file::pwrite_mem(&direct, &slice, to as u64)?),
+                    1 => drop(file::pread_mem(&direct, &slice, to as u64)?),
+                    2 => drop(file::pwrite_mem(&cached, &slice, to as u64)?),
+                    3 => map.store(from, &[worker as u8; 100]),
+                    _ => file::fsync(&cached)?,
+                }
+            }
+            Ok(())
+        }));
+    }
+    for thread in threads {
+        thread.join()?.context("a worker")?;
+    }
+    file::fsync(&scene.cached)?;
+    let modes = scene.read_all_modes(0, LEN)?;
+    for (name, bytes) in &modes {
+        ensure!(
+            *bytes == modes[0].1,
+            "at rest {name} differs from {}",
+            modes[0].0
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! libaio and io_uring behind one face.
+
+use crate::sys::Res;
+use crate::sys::aio::{Aio, Done, Request};
+use crate::sys::mem::Slice;
+use crate::sys::uring::Uring;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// How asynchronous requests are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    Aio,
+    Uring,
+}
+
+impl Engine {
+    pub const BOTH: [Self; 2] = [Self::Aio, Self::Uring];
+}
+
+/// A queue of asynchronous requests.
+pub enum Queue {
+    Aio(Aio),
+    Uring(Box<Uring>),
+}
+
+impl Queue {
+    pub fn new(engine: Engine, depth: u32) -> Res<Self> {
+        Ok(match engine {
+            Engine::Aio => Self::Aio(Aio::new(depth)?),
+            Engine::Uring => Self::Uring(Box::new(Uring::new(depth)?)),
+        })
+    }
+
+    /// Submits a write; returns its number.
+    pub fn write(&mut self, fd: impl AsFd, from: &Slice, at: u64) -> Res<u64> {
+        match self {
+            Self::Aio(aio) => aio.submit_one(Request::write(fd, from, at)),
+            Self::Uring(ring) => {
+                let id = ring.write(fd, from, at)?;
+                ring.submit()?;
+                Ok(id)
+            }
+        }
+    }
+
+    /// Submits a read; returns its number.
+    pub fn read(&mut self, fd: impl AsFd, to: &Slice, at: u64) -> Res<u64> {
+        match self {
+            Self::Aio(aio) => aio.submit_one(Request::read(fd, to, at)),
+            Self::Uring(ring) => {
+                let id = ring.read(fd, to, at)?;
+                ring.submit()?;
+                Ok(id)
+            }
+        }
+    }
+
+    /// Waits for `count` completions, at most `limit`.
+    pub fn reap(&mut self, count: usize, limit: Duration) -> Res<Vec<Done>> {
+        match self {
+            Self::Aio(aio) => aio.reap_all(count, limit),
+            Self::Uring(ring) => ring.reap_all(count, limit),
+        }
+    }
+
+    /// Takes the completions that are there.
+    pub fn reap_now(&mut self) -> Res<Vec<Done>> {
+        match self {
+            Self::Aio(aio) => aio.reap(0, 64, Duration::ZERO),
+            Self::Uring(ring) => Ok(ring.reap(usize::MAX)),
+        }
+    }
+}
