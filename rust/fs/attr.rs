@@ -51,10 +51,6 @@ impl AttributeOperations for Attributes {
         attr.prepare(dentry)?;
         let mount = &inode.super_block().data().root.mount;
         let sets_times = attr.sets_times() && inode.is_regular();
-        if sets_times {
-            // Write-back after this would set the times of the lower inode again.
-            inode.flush_all()?;
-        }
         let access = mount.want_write()?;
         let lower = dentry.lower()?;
         let size = attr.size();

@@ -50,23 +50,49 @@ use kernel::prelude::*;
 /// passed their look at the registry can dirty a folio again, each once.
 const INVALIDATION_TRIES: usize = 32;
 
+/// Why a direct write was not submitted, or failed.
+enum Failure {
+    /// The range could not be invalidated. Nothing was submitted.
+    Busy,
+    /// Anything else.
+    Error(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Error(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Busy => EIO,
+            Failure::Error(error) => error,
+        }
+    }
+}
+
 /// Reads directly. Context: process context, no locks held.
 pub fn read(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
     let inode = kiocb.inode();
+    may_transfer(kiocb)?;
     if iter.remaining() == 0 || kiocb.pos() >= inode.size() {
         return Ok(Outcome::Done(0));
     }
     stats(inode).dio_reads.inc();
-    with_buffer(kiocb, iter, Direction::ToPages, |kiocb, buffer| {
+    let outcome = with_buffer(kiocb, iter, Direction::ToPages, |kiocb, buffer| {
         let lock = InodeLock::acquire(inode, Hold::Shared, kiocb.is_nowait())?;
         let outcome = read_locked(kiocb, buffer);
         drop(lock);
         outcome
-    })
+    });
+    advance(kiocb, outcome)
 }
 
 /// Writes directly. Context: process context, no locks held.
 pub fn write(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+    may_transfer(kiocb)?;
     if iter.remaining() == 0 {
         return Ok(Outcome::Done(0));
     }
@@ -81,47 +107,64 @@ pub fn write(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Out
         outcome
     });
     match outcome {
-        Err(error) if error == EBUSY => busy(kiocb, iter),
-        outcome => outcome,
+        Err(Failure::Busy) => busy(kiocb, iter),
+        outcome => advance(kiocb, outcome.map_err(Error::from)),
     }
 }
 
-/// `address_space_operations::direct_IO`, for those who come with the inode lock held.
+/// `address_space_operations::direct_IO`, for generic code of the VFS: it holds the inode lock if
+/// it writes, and moves the position on by itself.
 pub fn direct_io(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+    let inode = kiocb.inode();
+    may_transfer(kiocb)?;
     let Some(range) = ByteRange::new(kiocb.pos(), iter.remaining()) else {
         return Ok(Outcome::Done(0));
     };
-    let direction = iter.direction();
-    with_buffer(kiocb, iter, direction, |kiocb, buffer| match direction {
-        Direction::ToPages => read_locked(kiocb, buffer),
-        Direction::FromPages => write_locked(kiocb, buffer, range).map_err(|error| {
-            // What cannot be invalidated is an I/O error to this caller.
-            if error == EBUSY {
-                EIO
-            } else {
-                error
-            }
+    match iter.direction() {
+        Direction::ToPages => with_buffer(kiocb, iter, Direction::ToPages, |kiocb, buffer| {
+            let lock = InodeLock::acquire(inode, Hold::Shared, kiocb.is_nowait())?;
+            let outcome = read_locked(kiocb, buffer);
+            drop(lock);
+            outcome
         }),
-    })
+        Direction::FromPages => with_buffer(kiocb, iter, Direction::FromPages, |kiocb, buffer| {
+            write_locked(kiocb, buffer, range).map_err(Error::from)
+        }),
+    }
+}
+
+/// Whether the lower file can be transferred directly. The VFS asks at `open`, but not when
+/// `fcntl` sets `O_DIRECT` later.
+fn may_transfer(kiocb: &Kiocb<'_, Diofs>) -> Result {
+    if kiocb.file().data().can_direct {
+        Ok(())
+    } else {
+        Err(EINVAL)
+    }
+}
+
+/// Moves the position of a request on by what was done.
+fn advance(kiocb: &mut Kiocb<'_, Diofs>, outcome: Result<Outcome>) -> Result<Outcome> {
+    if let Ok(Outcome::Done(bytes)) = &outcome {
+        kiocb.advance(*bytes);
+    }
+    outcome
 }
 
 /// Pins what is left of `iter` around `transfer`, and leaves `iter` where the result says.
-fn with_buffer(
+fn with_buffer<E: From<Error>>(
     kiocb: &mut Kiocb<'_, Diofs>,
     iter: &mut IovIter<'_>,
     direction: Direction,
-    transfer: impl FnOnce(&mut Kiocb<'_, Diofs>, Buffer) -> Result<Outcome>,
-) -> Result<Outcome> {
+    transfer: impl FnOnce(&mut Kiocb<'_, Diofs>, Buffer) -> Result<Outcome, E>,
+) -> Result<Outcome, E> {
     let inode = kiocb.inode();
     let total = iter.remaining();
     let mem_align = kiocb.file().data().mem_align;
     let buffer = Buffer::pin(iter, direction, mem_align)?;
     let outcome = transfer(kiocb, buffer);
     match &outcome {
-        Ok(Outcome::Done(bytes)) => {
-            iter.revert(total.saturating_sub(*bytes));
-            kiocb.advance(*bytes);
-        }
+        Ok(Outcome::Done(bytes)) => iter.revert(total.saturating_sub(*bytes)),
         // A queued request may be complete already: neither it nor its iterator may be touched.
         Ok(Outcome::Queued(_)) => stats(inode).dio_async.inc(),
         Err(_) => iter.revert(total),
@@ -204,11 +247,11 @@ fn lock_for_write<'a>(
 }
 
 /// Writes with the inode lock held.
-///
-/// # Errors
-///
-/// `EBUSY` if the range could not be invalidated; nothing was submitted then.
-fn write_locked(kiocb: &mut Kiocb<'_, Diofs>, buffer: Buffer, range: ByteRange) -> Result<Outcome> {
+fn write_locked(
+    kiocb: &mut Kiocb<'_, Diofs>,
+    buffer: Buffer,
+    range: ByteRange,
+) -> Result<Outcome, Failure> {
     let inode = kiocb.inode();
     let file = kiocb.file().data().lower.clone();
     if kiocb.file().data().mem_align == 0 {
@@ -222,31 +265,34 @@ fn write_locked(kiocb: &mut Kiocb<'_, Diofs>, buffer: Buffer, range: ByteRange) 
     let may_queue = !extends(inode, range);
     transfer
         .submit(kiocb, may_queue)
-        .map_err(|error| nowait_error(nowait, error))
+        .map_err(|error| nowait_error(nowait, error).into())
 }
 
 /// Writes the dirty pages of a registered range back, and empties the cache of it.
-fn make_way(inode: &Inode<Diofs>, range: ByteRange, nowait: bool) -> Result {
+fn make_way(inode: &Inode<Diofs>, range: ByteRange, nowait: bool) -> Result<(), Failure> {
     if !inode.has_pages() || !inode.range_has_page(range) {
         return Ok(());
     }
     if nowait {
-        return Err(EAGAIN);
+        return Err(EAGAIN.into());
     }
     let stats = stats(inode);
     stats.invalidated_before.inc();
     if inode.range_needs_writeback(range) {
         stats.flushed_before.inc();
     }
+    empty_cache(inode, range).inspect_err(|_| stats.invalidate_failures.inc())
+}
+
+fn empty_cache(inode: &Inode<Diofs>, range: ByteRange) -> Result<(), Failure> {
     for _ in 0..INVALIDATION_TRIES {
         inode.flush(range)?;
         match inode.invalidate(range) {
             Err(error) if error == EBUSY => {}
-            result => return result,
+            result => return result.map_err(Failure::from),
         }
     }
-    stats.invalidate_failures.inc();
-    Err(EBUSY)
+    Err(Failure::Busy)
 }
 
 /// What the mount option says for a direct write whose range could not be invalidated.
@@ -256,8 +302,9 @@ fn busy(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome>
         return Err(EIO);
     }
     sb.stats.fallbacks.inc();
-    let start = kiocb.pos();
     let bytes = super::file::write_cached(kiocb, iter)?;
+    // Appending has moved the position, so where the write began is known only now.
+    let start = kiocb.pos().saturating_sub_unsigned(bytes as u64);
     if let Some(range) = ByteRange::new(start, bytes) {
         Diofs::fsync(kiocb.file(), range.start(), range.last(), true)?;
     }

@@ -6,6 +6,7 @@ use super::{
     direct,
     lower_io::{
         self,
+        Access,
         CacheFile, //
     },
     Diofs, //
@@ -37,7 +38,10 @@ pub struct OpenData {
     /// The lower file, opened as this one was. Errors of the lower filesystem's own write-back are
     /// reported once to each open lower file, so each open file above has one.
     pub lower: LowerFile,
-    /// The alignment of memory that direct I/O needs; zero if the lower file has none.
+    /// Whether the lower file can be read and written directly at all.
+    pub can_direct: bool,
+    /// The alignment of memory that direct I/O needs; zero if the lower file answers direct
+    /// requests through its cache.
     pub mem_align: u32,
 }
 
@@ -54,17 +58,28 @@ impl RegularFile for Diofs {
         let path = inode.data().lower.alias_path(&sb.root.mount)?;
         let flags = file.flags() & LOWER_OPEN_FLAGS | bindings::O_LARGEFILE;
         let lower = LowerFile::open(&path, flags, &sb.mounter)?;
-        if file.flags() & bindings::O_DIRECT != 0 && !lower.can_direct() {
+        let can_direct = lower.can_direct();
+        if file.flags() & bindings::O_DIRECT != 0 && !can_direct {
             return Err(EINVAL);
         }
         if lower.can_nowait() {
             file.set_nowait();
         }
+        let access = if file.is_writable() {
+            Access::Write
+        } else {
+            Access::Read
+        };
         lower_io::opened(inode);
         // Opened now rather than at the first fault, which can report less.
-        lower_io::cache_file(inode)
+        lower_io::cache_file(inode, access)
             .and_then(|CacheFile { mem_align, .. }| {
-                Ok(KBox::new(OpenData { lower, mem_align }, GFP_KERNEL)?)
+                let data = OpenData {
+                    lower,
+                    can_direct,
+                    mem_align,
+                };
+                Ok(KBox::new(data, GFP_KERNEL)?)
             })
             .inspect_err(|_| lower_io::closed(inode))
     }
@@ -85,9 +100,10 @@ impl RegularFile for Diofs {
         if !file.is_writable() {
             return Ok(());
         }
-        // The error sequence, not this result, says what is news to this file.
+        // The error sequence, not this result, says what is news to this file. It stays news: who
+        // closes can be a child that has inherited the descriptor and does not look.
         let _ = file.inode().flush_all();
-        file.check_writeback_error()
+        file.peek_writeback_error()
     }
 
     fn fsync(file: &OpenFile<Self>, start: i64, end: i64, datasync: bool) -> Result {

@@ -4,8 +4,8 @@
 //!
 //! It is apart from the files that users open, since the cache needs to read where a user may only
 //! write, and to write when no user is there any more. It is opened on behalf of the mounter when
-//! first needed, and closed with the last open file above, so that a file that nobody uses does
-//! not hold up a remount of the lower filesystem.
+//! first needed, for writing not before somebody above writes, and closed with the last open file
+//! above, so that a file that nobody uses does not hold up a remount of the lower filesystem.
 
 use super::{
     registry::Registry,
@@ -22,6 +22,15 @@ use kernel::{
     prelude::*,
     sync::Mutex, //
 };
+
+/// What the cache wants to do with the lower file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Fill.
+    Read,
+    /// Fill and write back.
+    Write,
+}
 
 /// The lower file, and what is known of it.
 #[derive(Clone)]
@@ -79,35 +88,41 @@ pub fn closed(inode: &Inode<Diofs>) {
     drop(file);
 }
 
-/// The lower file, opened if it is not.
+/// The lower file, opened if it is not open for `access`.
 ///
 /// Context: process context, may sleep; a folio lock may be held.
 ///
 /// # Errors
 ///
 /// Those of opening the lower file.
-pub fn cache_file(inode: &Inode<Diofs>) -> Result<CacheFile> {
-    let data = inode.data();
-    let mut users = data.io.users.lock();
+pub fn cache_file(inode: &Inode<Diofs>, access: Access) -> Result<CacheFile> {
+    let mut users = inode.data().io.users.lock();
     if let Some(file) = &users.file {
-        return Ok(file.clone());
+        if access == Access::Read || file.file.can_write() {
+            return Ok(file.clone());
+        }
     }
+    let file = open_lower(inode, access)?;
+    // With no open file above there is nobody to close it.
+    if users.opens > 0 {
+        users.file = Some(file.clone());
+    }
+    Ok(file)
+}
+
+/// Opens the lower file of an inode for the cache.
+fn open_lower(inode: &Inode<Diofs>, access: Access) -> Result<CacheFile> {
     let sb = inode.super_block().data();
     let _creds = CredGuard::new(&sb.mounter);
-    let path = data.lower.alias_path(&sb.root.mount)?;
-    let flags = bindings::O_NOATIME | bindings::O_LARGEFILE;
-    let file = LowerFile::open(&path, flags | bindings::O_RDWR, &sb.mounter).or_else(|error| {
-        // A lower filesystem that cannot be written can still be read.
-        if error == EROFS || error == EACCES || error == ETXTBSY || error == EPERM {
-            LowerFile::open(&path, flags | bindings::O_RDONLY, &sb.mounter)
-        } else {
-            Err(error)
-        }
-    })?;
+    let path = inode.data().lower.alias_path(&sb.root.mount)?;
+    let mode = match access {
+        Access::Read => bindings::O_RDONLY,
+        Access::Write => bindings::O_RDWR,
+    };
+    let flags = mode | bindings::O_NOATIME | bindings::O_LARGEFILE;
+    let file = LowerFile::open(&path, flags, &sb.mounter)?;
     file.disable_readahead();
     file.disable_time_updates();
     let (mem_align, _) = file.direct_alignment()?;
-    let file = CacheFile { file, mem_align };
-    users.file = Some(file.clone());
-    Ok(file)
+    Ok(CacheFile { file, mem_align })
 }

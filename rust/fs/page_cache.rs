@@ -9,7 +9,10 @@
 
 use super::{
     direct,
-    lower_io,
+    lower_io::{
+        self,
+        Access, //
+    },
     Diofs, //
 };
 use crate::vfs::{
@@ -56,13 +59,13 @@ impl CachedFile for Diofs {
     }
 
     fn fill(inode: &Inode<Self>, pos: i64, dst: &mut BvecIter<'_>) -> Result {
-        let _nofs = NofsGuard::enter();
-        let source = lower_io::cache_file(inode)?;
+        let source = lower_io::cache_file(inode, Access::Read)?;
         let _creds = CredGuard::new(&inode.super_block().data().mounter);
         source.file.read_cached(pos, dst)
     }
 
     fn write_back(inode: &Inode<Self>, pos: i64, src: &mut BvecIter<'_>) -> Result {
+        let _nofs = NofsGuard::enter();
         let left = src.remaining();
         match write_lower(inode, pos, src) {
             // The running task is being killed, and the lower filesystem will not write for it.
@@ -84,7 +87,7 @@ impl CachedFile for Diofs {
 fn write_lower(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result {
     let _nofs = NofsGuard::enter();
     let _throttle = LocalThrottleGuard::enter();
-    let target = lower_io::cache_file(inode)?;
+    let target = lower_io::cache_file(inode, Access::Write)?;
     let _creds = CredGuard::new(&inode.super_block().data().mounter);
     target.file.write_cached(pos, src)
 }
@@ -99,17 +102,36 @@ fn write_lower(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result
 ///
 /// # Errors
 ///
-/// Those of `lower`. The size is what it was then, but for what was cut off above already.
+/// Those of `lower`. Then the file is what the lower file is; dirty data past `size` are gone, and
+/// the next `fsync` says so.
 pub fn set_size(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result) -> Result {
     inode.wait_direct();
     let old = inode.size();
     if size <= old {
-        inode.truncate_cache(size);
-        return lower().inspect_err(|_| inode.set_size(old));
+        return shrink(inode, size, lower);
     }
     lower()?;
     inode.zero_past_end();
     inode.set_size(size);
     inode.size_extended(old);
     Ok(())
+}
+
+fn shrink(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result) -> Result {
+    let cut = ByteRange::new(size, inode.size().saturating_sub(size) as usize);
+    let dirty = cut.is_some_and(|range| inode.range_needs_writeback(range));
+    // The folio that `size` cuts stays. Clean, it can be had from below again if that refuses.
+    if let Some(edge) = ByteRange::new(size, 1) {
+        let _ = inode.flush(edge);
+    }
+    inode.truncate_cache(size);
+    lower().inspect_err(|error| {
+        inode.set_size(inode.data().lower.size().max(size));
+        if dirty {
+            inode.set_mapping_error(*error);
+        }
+        if cut.is_some_and(|range| inode.invalidate(range).is_err()) {
+            inode.set_mapping_error(EIO);
+        }
+    })
 }

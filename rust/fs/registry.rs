@@ -2,11 +2,12 @@
 
 //! The in-flight registry: which ranges of a file have a direct write in flight.
 //!
-//! While a range is registered, no folio that intersects it holds data in the page cache, and none
-//! is made dirty. The direct write enters its range, and only then flushes and invalidates the
-//! cache; whoever brings a folio in, or dirties one, has it in the cache and locked, and only then
-//! asks. So either the one sees the registration, or the other finds the folio and waits for its
-//! lock. Both sides have a full barrier in between ([`crate::vfs::range_set`]).
+//! While a range is registered, no folio that intersects it gets data in the page cache, and none
+//! is made dirty; what was there before, the direct write empties out before it submits. It enters
+//! its range, and only then flushes and invalidates the cache; whoever brings a folio in, or dirties
+//! one, has it in the cache and locked, and only then asks. So either the one sees the registration,
+//! or the other finds the folio and waits for its lock. Both sides have a full barrier in between
+//! ([`crate::vfs::range_set`]).
 
 use super::stats::Stats;
 use crate::vfs::{
@@ -59,6 +60,9 @@ impl Registry {
         let start = Instant::<Monotonic>::now();
         let wake = self.0.wait_clear(range, signals, limit);
         stats.waited(start.elapsed());
+        if wake == Wake::TimedOut {
+            stats.waits_given_up.inc();
+        }
         wake
     }
 }

@@ -65,7 +65,8 @@ stats! {
     invalidated_before,
     /// Direct writes whose first invalidation did not succeed.
     invalidate_failures,
-    /// Folios with data in them that the second invalidation found. Each is a fault of diofs.
+    /// Folios with data in them that the second invalidation found. Each is a fault of diofs,
+    /// unless `waits_given_up` counts something.
     found_after,
     /// Second invalidations that did not succeed. Each is a fault of diofs.
     after_failures,
@@ -73,6 +74,8 @@ stats! {
     waits,
     /// The time those waits took, in nanoseconds.
     wait_ns,
+    /// Waits that were given up after 30 s, lest they be part of a deadlock.
+    waits_given_up,
     /// Direct writes that went through the cache: those of `dio_busy=sync`, and all on a lower
     /// file that has no direct I/O.
     fallbacks,

@@ -14,6 +14,7 @@ use super::{
     iov::IovIter,
     kiocb::Kiocb,
     mapping::CachedFile,
+    scope::NofsGuard,
     wait::{
         Signals,
         Wake, //
@@ -144,6 +145,8 @@ impl<T: CachedFile> WriteOps<T> {
             bindings::bvec_set_folio(&mut bvec, folio, len, offset);
             Inode::<T>::from_raw((*iter).inode)
         };
+        // Under a folio lock, memory may not be had from a filesystem.
+        let _nofs = NofsGuard::enter();
         // SAFETY: The folio stays locked through the call.
         let mut dst = unsafe { BvecIter::new(Direction::ToPages, slice::from_ref(&bvec), len) };
         match T::fill(inode, pos, &mut dst) {

@@ -40,7 +40,7 @@ impl<T: FileSystem> Inode<T> {
 
     /// Whether the cache holds a folio in `range`, as `filemap_range_has_page()` does.
     ///
-    /// Context: process context, does not sleep.
+    /// Context: any: it takes no lock.
     pub fn range_has_page(&self, range: ByteRange) -> bool {
         // SAFETY: The mapping lives as long as the inode.
         unsafe { bindings::filemap_range_has_page(self.mapping_raw(), range.start(), range.last()) }
@@ -102,23 +102,33 @@ impl<T: FileSystem> Inode<T> {
 
     /// How many folios of `range` hold data that a reader may be given.
     ///
-    /// Context: process context, sleeps for folio locks; no folio lock is held.
+    /// Context: process context, does not sleep.
     pub fn count_uptodate(&self, range: ByteRange) -> u64 {
         let mut found = 0u64;
         let mut index = range.first_page();
-        while index <= range.last_page() {
-            // SAFETY: The mapping is that of a live inode.
-            let folio = unsafe { LockedFolio::find(self.mapping_raw(), index) };
-            let next = folio
-                .as_ref()
-                .and_then(LockedFolio::range)
-                .and_then(|r| usize::try_from(r.end() >> PAGE_SHIFT).ok());
-            if folio.is_some_and(|folio| folio.is_uptodate()) {
-                found = found.saturating_add(1);
+        let mut batch = bindings::folio_batch::default();
+        loop {
+            // SAFETY: The mapping lives as long as the inode, and the batch is empty.
+            let count = unsafe {
+                bindings::filemap_get_folios(
+                    self.mapping_raw(),
+                    &mut index,
+                    range.last_page(),
+                    &mut batch,
+                )
+            };
+            if count == 0 {
+                return found;
             }
-            index = next.unwrap_or(0).max(index.saturating_add(1));
+            for folio in batch.folios.iter().take(count as usize) {
+                // SAFETY: The batch holds a reference to each of its folios.
+                if unsafe { bindings::folio_test_uptodate(*folio) } {
+                    found = found.saturating_add(1);
+                }
+            }
+            // SAFETY: The batch is filled; this drops its references and empties it.
+            unsafe { bindings::__folio_batch_release(&mut batch) };
         }
-        found
     }
 
     /// Records an error for the next `fsync` of every open file, as `mapping_set_error()` does.
@@ -158,11 +168,17 @@ impl<T: FileSystem> Inode<T> {
 
     /// Sets the size, and removes what the cache holds past it, as `truncate_setsize()` does.
     ///
+    /// Removing a folio waits for its writeback with the folio locked and faults kept out, and
+    /// writeback wants the lower `i_rwsem`. Somebody who holds that may be faulting here. So the
+    /// waiting is done first: with the new size set, no writeback starts past it.
+    ///
     /// Context: process context, may sleep; the `i_rwsem` is held exclusively, and no direct
     /// transfer is in flight.
     pub fn truncate_cache(&self, size: i64) {
-        // SAFETY: The inode lives. Faults are kept out while the size and the cache disagree.
+        self.set_size(size);
+        // SAFETY: The inode lives. Faults are kept out while the cache is cut.
         unsafe {
+            bindings::filemap_fdatawait_range_keep_errors(self.mapping_raw(), size, i64::MAX);
             bindings::filemap_invalidate_lock(self.mapping_raw());
             bindings::truncate_setsize(self.as_raw(), size);
             bindings::filemap_invalidate_unlock(self.mapping_raw());

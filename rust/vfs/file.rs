@@ -96,10 +96,15 @@ impl<T: RegularFile> OpenFile<T> {
         to_result(unsafe { bindings::file_remove_privs(self.as_raw()) })
     }
 
-    /// Reports a write-back error once to this file, as `file_check_and_advance_wb_err()` does.
-    pub fn check_writeback_error(&self) -> Result {
-        // SAFETY: The file lives.
-        to_result(unsafe { bindings::file_check_and_advance_wb_err(self.as_raw()) })
+    /// A write-back error that was not reported to this file yet. It stays unreported.
+    pub fn peek_writeback_error(&self) -> Result {
+        // SAFETY: The file lives, and with it its mapping.
+        to_result(unsafe {
+            bindings::errseq_check(
+                ptr::addr_of_mut!((*(*self.as_raw()).f_mapping).wb_err),
+                (*self.as_raw()).f_wb_err,
+            )
+        })
     }
 
     /// Writes dirty folios of a range back, waits, and reports errors once to this file.

@@ -18,6 +18,7 @@ use super::{
         CachedFile, //
     },
     range_set::ByteRange,
+    scope::NofsGuard,
     wait::{
         Signals,
         Wake, //
@@ -206,6 +207,8 @@ fn fill_run<T: CachedFile>(inode: &Inode<T>, run: &[Part]) -> Result {
 ///
 /// `folio` is in the cache of `inode`, locked, and the lock is this function's to release.
 unsafe fn fill_folio<T: CachedFile>(inode: &Inode<T>, folio: *mut bindings::folio) {
+    // Under a folio lock, memory may not be had from a filesystem.
+    let _nofs = NofsGuard::enter();
     let mut batch = Batch::<T>::new();
     let mut ctx = bindings::iomap_read_folio_ctx {
         ops: const { &Batch::<T>::READ_OPS },
@@ -291,7 +294,8 @@ unsafe fn after_wait<T: CachedFile>(
 
 /// `address_space_operations::readahead`
 ///
-/// All folios are in the cache and locked. If the gate is closed over any of them, none is
+/// All folios are in the cache and locked, and no memory may be had from a filesystem: the caller
+/// has seen to that. If the gate is closed over any of them, none is
 /// consumed, and the caller takes them out again: a reader comes back for those it needs.
 ///
 /// # Safety

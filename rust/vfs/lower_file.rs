@@ -26,6 +26,11 @@ impl LowerFile {
         unsafe { bindings::fop_flags(self.as_raw()) }
     }
 
+    /// Whether the file was opened for writing.
+    pub fn can_write(&self) -> bool {
+        self.mode() & bindings::FMODE_WRITE != 0
+    }
+
     /// Whether the file can be read and written past its page cache.
     pub fn can_direct(&self) -> bool {
         self.mode() & bindings::FMODE_CAN_ODIRECT != 0

@@ -84,10 +84,12 @@ pub trait CachedFile: FileSystem {
     /// Context: process context, may sleep; the inode's `i_rwsem` is held.
     fn direct_io(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome>;
 
-    /// How long a fault that the kernel raised itself may wait for the gate, in milliseconds.
+    /// How long a read, or a store that the kernel makes, may wait for the gate, in milliseconds.
     ///
     /// A task that holds the lower file's `i_rwsem` and touches a mapping of the upper file can
-    /// wait for a writer that waits for that very lock. This limit ends it.
+    /// wait for a writer that waits for that very lock. This limit ends it: the read goes on, with
+    /// data that may be superseded, and the store fails. Reads of user code and of `read(2)` have
+    /// no such lock, but come in by the same way and cannot be told apart.
     const FAULT_LIMIT_MS: u32;
 }
 

@@ -135,11 +135,15 @@ impl PinnedBuffer {
         unsafe { BvecIter::new(self.direction, &self.bvecs, len.min(self.len)) }
     }
 
-    /// Whether dropping the buffer has to dirty pages, which sleeps.
+    /// Whether letting go of the buffer has to dirty pages, which sleeps.
     ///
     /// The pages to read into were dirtied when they were pinned. If write-back has cleaned one of
-    /// them since, it must be dirtied again, or what was read into it can be lost.
-    pub(super) fn drop_sleeps(&self) -> bool {
+    /// them since, it must be dirtied again, or what was read into it can be lost. Once the data
+    /// are there, a write-back that cleans a page takes them along: the answer need not be asked
+    /// for twice.
+    ///
+    /// Context: any.
+    pub(super) fn needs_redirty(&self) -> bool {
         if !self.pinned || self.direction == Direction::FromPages {
             return false;
         }
@@ -147,6 +151,34 @@ impl PinnedBuffer {
             // SAFETY: By the type invariants the pages are live.
             unsafe { !bindings::folio_test_dirty(bindings::page_folio(bvec.bv_page)) }
         })
+    }
+
+    /// Lets go of the pages.
+    ///
+    /// Context: any, unless `redirty` is set; then process context without locks of folios.
+    pub(super) fn release(mut self, redirty: bool) {
+        self.unpin(redirty);
+    }
+
+    /// Unpins the pages, and names none any more.
+    fn unpin(&mut self, redirty: bool) {
+        if self.pinned {
+            for bvec in &self.bvecs {
+                let bytes = (bvec.bv_offset as usize).saturating_add(bvec.bv_len as usize);
+                // SAFETY: By the type invariants this owns a pin of each page of the range.
+                unsafe {
+                    bindings::unpin_user_page_range_dirty_lock(
+                        bvec.bv_page,
+                        bytes.div_ceil(PAGE_SIZE),
+                        redirty,
+                    );
+                }
+            }
+        }
+        // INVARIANT: No pages, nothing pinned.
+        self.pinned = false;
+        self.bvecs.clear();
+        self.len = 0;
     }
 
     /// Dirties the pages to read into.
@@ -159,21 +191,9 @@ impl PinnedBuffer {
 }
 
 impl Drop for PinnedBuffer {
+    // Context: process context, unless the pages were let go of before.
     fn drop(&mut self) {
-        if !self.pinned {
-            return;
-        }
-        let redirty = self.drop_sleeps();
-        for bvec in &self.bvecs {
-            let bytes = bvec.bv_offset as usize + bvec.bv_len as usize;
-            // SAFETY: By the type invariants this owns a pin of each page of the range.
-            unsafe {
-                bindings::unpin_user_page_range_dirty_lock(
-                    bvec.bv_page,
-                    bytes.div_ceil(PAGE_SIZE),
-                    redirty,
-                );
-            }
-        }
+        let redirty = self.needs_redirty();
+        self.unpin(redirty);
     }
 }

@@ -185,18 +185,21 @@ impl RangeTicket {
         })
     }
 
-    /// Makes `range` a member of `set`.
+    /// Makes `range` a member of `set`, unless the ticket is in a set already.
     ///
     /// Contains a full barrier, see the module documentation.
     ///
     /// # Safety
     ///
-    /// Nobody else calls a method of this ticket at the same time, and it is in no set.
+    /// Nobody else calls a method of this ticket at the same time.
     ///
     /// Context: any.
     pub unsafe fn enter(self: Pin<&Self>, set: &Arc<RangeSet>, range: ByteRange) {
         // SAFETY: The caller has the ticket for itself.
         unsafe {
+            if (*self.set.get()).is_some() {
+                return;
+            }
             (*self.node.get()).start = range.start as ffi::c_ulong;
             (*self.node.get()).last = range.last as ffi::c_ulong;
             // INVARIANT: Linked below.

@@ -5,7 +5,7 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h) (`vfs_iocb_iter_read()`,
 //! `vfs_iocb_iter_write()`)
 //!
-//! A [`Transfer`] is the container of one request to the lower file. It has two owners: the
+//! A `Transfer` is the container of one request to the lower file. It has two owners: the
 //! submitter, until the lower call has returned (the lower filesystem looks at its kiocb and file
 //! after it has queued a request, see `ext4_dio_read_iter()`), and the completion. Each holds an
 //! [`Arc`], so the container dies with the later of the two.
@@ -112,6 +112,7 @@ impl Buffer {
 
 /// What the completion needs of the submission, and leaves for it.
 struct State {
+    file: Option<LowerFile>,
     buffer: Option<PinnedBuffer>,
     upper: Option<PendingKiocb>,
     result: ffi::c_long,
@@ -127,7 +128,6 @@ struct State {
 #[pin_data]
 struct Transfer<T: DirectFile> {
     kiocb: Opaque<bindings::kiocb>,
-    file: LowerFile,
     inode: NonNull<Inode<T>>,
     direction: Direction,
     range: ByteRange,
@@ -196,11 +196,11 @@ impl<T: DirectFile> Prepared<T> {
             // INVARIANT: The request's file pins the inode; nobody else has the transfer yet.
             pin_init!(Transfer {
                 kiocb: Opaque::new(kiocb),
-                file,
                 inode: NonNull::from(inode),
                 direction,
                 range,
                 state: UnsafeCell::new(State {
+                    file: Some(file),
                     buffer: Some(buffer.0),
                     upper: None,
                     result: 0,
@@ -290,25 +290,24 @@ impl<T: DirectFile> Transfer<T> {
             .unwrap_or(usize::MAX);
         // SAFETY: The submitter alone uses the state until the lower call; the completion takes
         // the buffer only after the pages were transferred.
-        let Some(buffer) = (unsafe { (*self.state.get()).buffer.as_ref() }) else {
+        let (Some(file), Some(buffer)) = (unsafe {
+            let state = self.state.get();
+            ((*state).file.clone(), (*state).buffer.as_ref())
+        }) else {
             return EIO.to_errno() as isize;
         };
         let mut iter = buffer.iter(len);
         // SAFETY: The kiocb is initialised, and lives until the lower file is done with it (module
         // documentation); so do the pages. The lower file does not use the iterator after it
-        // returned.
+        // returned. It may look at its file then, of which this function has a reference.
         unsafe {
             match self.direction {
-                Direction::FromPages => bindings::vfs_iocb_iter_write(
-                    self.file.as_raw(),
-                    self.kiocb.get(),
-                    iter.as_raw(),
-                ),
-                Direction::ToPages => bindings::vfs_iocb_iter_read(
-                    self.file.as_raw(),
-                    self.kiocb.get(),
-                    iter.as_raw(),
-                ),
+                Direction::FromPages => {
+                    bindings::vfs_iocb_iter_write(file.as_raw(), self.kiocb.get(), iter.as_raw())
+                }
+                Direction::ToPages => {
+                    bindings::vfs_iocb_iter_read(file.as_raw(), self.kiocb.get(), iter.as_raw())
+                }
             }
         }
     }
@@ -330,17 +329,16 @@ impl<T: DirectFile> Transfer<T> {
             unsafe { bindings::kiocb_end_write(kiocb) };
         }
         // SAFETY: The lower file is done, and the submitter does not use the state any more.
-        let sleeps = unsafe {
+        let redirty = unsafe {
             let state = this.state.get();
             (*state).result = ret;
             (*state)
                 .buffer
                 .as_ref()
-                .is_some_and(PinnedBuffer::drop_sleeps)
-        } || {
-            let done = this.finished(lower_result(ret), Context::Completion);
-            T::finish_sleeps(this.inode(), &done)
+                .is_some_and(PinnedBuffer::needs_redirty)
         };
+        let done = this.finished(lower_result(ret), Context::Completion);
+        let sleeps = redirty || T::finish_sleeps(this.inode(), &done);
         if !sleeps {
             this.complete(Context::Completion);
             return;
@@ -360,15 +358,28 @@ impl<T: DirectFile> Transfer<T> {
         }
     }
 
-    /// Ends the transfer: the filesystem's part, then the gate opens, then the pages are let go.
+    /// Ends the transfer: the filesystem's part, then the gate opens, then the pages and the lower
+    /// file are let go.
+    ///
+    /// The lower file goes before the request from above completes. Until then the file above has
+    /// it open as well, so that this is not its last reference: that would be put by deferred work
+    /// if this is an interrupt, and could hold up an unmount of the lower filesystem.
     fn end(&self, result: Result<usize>, context: Context) -> Result<usize> {
         let result = T::finish(self.inode(), &self.finished(result, context));
         // SAFETY: By the type invariants this is the one who uses ticket and state now.
-        unsafe {
+        let (file, buffer) = unsafe {
             self.ticket().leave();
-            (*self.state.get()).buffer = None;
-            bindings::inode_dio_end(self.inode().as_raw());
+            let state = self.state.get();
+            ((*state).file.take(), (*state).buffer.take())
+        };
+        if let Some(buffer) = buffer {
+            // In the completion, the lower file's completion has found all pages dirty.
+            let redirty = context != Context::Completion && buffer.needs_redirty();
+            buffer.release(redirty);
         }
+        drop(file);
+        // SAFETY: The inode lives; this is the end of what `submit` began.
+        unsafe { bindings::inode_dio_end(self.inode().as_raw()) };
         result
     }
 
