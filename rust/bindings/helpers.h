@@ -33,6 +33,7 @@ void diofs_helper_i_uid_gid_copy(struct inode *dst, const struct inode *src);
 void diofs_helper_kiocb_start_write(struct kiocb *iocb);
 void diofs_helper_kiocb_end_write(struct kiocb *iocb);
 void diofs_helper_sb_start_write(struct super_block *sb);
+bool diofs_helper_sb_start_write_trylock(struct super_block *sb);
 void diofs_helper_sb_end_write(struct super_block *sb);
 void diofs_helper_sb_start_pagefault(struct super_block *sb);
 void diofs_helper_sb_end_pagefault(struct super_block *sb);
@@ -112,6 +113,7 @@ unsigned long diofs_helper_local_throttle_save(void);
 void diofs_helper_local_throttle_restore(unsigned long flags);
 bool diofs_helper_may_sleep(void);
 bool diofs_helper_queue_work(struct workqueue_struct *wq, struct work_struct *work);
+unsigned long diofs_helper_rlimit_fsize(void);
 void diofs_helper_cap_lower_sys_resource(struct cred *cred);
 
 #endif /* DIOFS_HELPERS_H */

@@ -5,6 +5,7 @@
 #include <linux/preempt.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/workqueue.h>
 
 #include "helpers.h"
@@ -60,4 +61,9 @@ bool diofs_helper_queue_work(struct workqueue_struct *wq, struct work_struct *wo
 void diofs_helper_cap_lower_sys_resource(struct cred *cred)
 {
 	cap_lower(cred->cap_effective, CAP_SYS_RESOURCE);
+}
+
+unsigned long diofs_helper_rlimit_fsize(void)
+{
+	return rlimit(RLIMIT_FSIZE);
 }

@@ -51,10 +51,13 @@ impl AttributeOperations for Attributes {
         attr.prepare(dentry)?;
         let mount = &inode.super_block().data().root.mount;
         let sets_times = attr.sets_times() && inode.is_regular();
-        let access = mount.want_write()?;
+        // Known early where nothing can be changed.
+        drop(mount.want_write()?);
         let lower = dentry.lower()?;
         let size = attr.size();
-        let mut change = || access.notify_change(lower, &mut attr);
+        // Write access is taken for the change alone: a change of size first waits for write-back,
+        // which needs write access too, and somebody may be freezing the lower filesystem.
+        let mut change = || mount.want_write()?.notify_change(lower, &mut attr);
         match size {
             Some(size) if inode.is_regular() => page_cache::set_size(inode, size, change),
             _ => change(),

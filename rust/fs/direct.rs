@@ -257,9 +257,12 @@ fn write_locked(
     if kiocb.file().data().mem_align == 0 {
         stats(inode).fallbacks.inc();
     }
+    let nowait = kiocb.is_nowait();
+    if nowait && file.is_frozen() {
+        return Err(EAGAIN.into());
+    }
     let mut transfer = Prepared::new(kiocb, file, buffer, range)?;
     transfer.enter(inode.data().io.registry.set());
-    let nowait = kiocb.is_nowait();
     make_way(inode, range, nowait)?;
     // A write that extends the file publishes the new size under the exclusive inode lock.
     let may_queue = !extends(inode, range);

@@ -25,6 +25,7 @@ use crate::vfs::{
     mapping::CachedFile,
     range_set::ByteRange,
     scope::{
+        file_size_limit,
         CredGuard,
         LocalThrottleGuard,
         NofsGuard, //
@@ -42,7 +43,7 @@ use kernel::{
 };
 
 impl CachedFile for Diofs {
-    const FAULT_LIMIT_MS: u32 = 30_000;
+    const FAULT_LIMIT_MS: u32 = 60_000;
 
     fn gate_closed(inode: &Inode<Self>, range: ByteRange) -> bool {
         inode.data().io.registry.in_flight(range)
@@ -67,6 +68,11 @@ impl CachedFile for Diofs {
     fn write_back(inode: &Inode<Self>, pos: i64, src: &mut BvecIter<'_>) -> Result {
         let _nofs = NofsGuard::enter();
         let left = src.remaining();
+        let end = pos.saturating_add_unsigned(left as u64);
+        // The lower filesystem applies the limit of the running task, who need not be the writer.
+        if file_size_limit() < end as u64 {
+            return worker::run(|| write_lower(inode, pos, src))?;
+        }
         match write_lower(inode, pos, src) {
             // The running task is being killed, and the lower filesystem will not write for it.
             // The data may be somebody else's: have them written by a task that cannot be killed.
@@ -119,11 +125,12 @@ pub fn set_size(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result)
 
 fn shrink(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result) -> Result {
     let cut = ByteRange::new(size, inode.size().saturating_sub(size) as usize);
-    let dirty = cut.is_some_and(|range| inode.range_needs_writeback(range));
-    // The folio that `size` cuts stays. Clean, it can be had from below again if that refuses.
-    if let Some(edge) = ByteRange::new(size, 1) {
-        let _ = inode.flush(edge);
+    // Clean, what is cut off can be had from below again if that refuses. To empty a file is too
+    // common, and refused too rarely, to write all its data first.
+    if let Some(range) = cut.filter(|_| size > 0) {
+        let _ = inode.flush(range);
     }
+    let dirty = cut.is_some_and(|range| inode.range_needs_writeback(range));
     inode.truncate_cache(size);
     lower().inspect_err(|error| {
         inode.set_size(inode.data().lower.size().max(size));

@@ -30,6 +30,9 @@ use kernel::{
     },
 };
 
+/// How often one who waits with a limit lets direct writes that came later go first.
+const ROUNDS: usize = 64;
+
 /// The registry of one file.
 pub struct Registry(Arc<RangeSet>);
 
@@ -46,10 +49,13 @@ impl Registry {
 
     /// Whether a direct write is in flight over some byte of `range`.
     pub fn in_flight(&self, range: ByteRange) -> bool {
-        self.0.first_overlap(range).is_some()
+        self.0.overlaps(range)
     }
 
-    /// Waits until none is, and counts the wait.
+    /// Waits until none is of those that are now, and counts the wait.
+    ///
+    /// With a limit, direct writes that have come in meanwhile are waited for as well, but not for
+    /// ever.
     pub fn wait(
         &self,
         stats: &Stats,
@@ -58,11 +64,21 @@ impl Registry {
         limit: Option<Jiffies>,
     ) -> Wake {
         let start = Instant::<Monotonic>::now();
-        let wake = self.0.wait_clear(range, signals, limit);
+        let wake = self.wait_rounds(range, signals, limit);
         stats.waited(start.elapsed());
-        if wake == Wake::TimedOut {
+        if matches!(wake, Wake::TimedOut | Wake::Overtaken) {
             stats.waits_given_up.inc();
         }
         wake
+    }
+
+    fn wait_rounds(&self, range: ByteRange, signals: Signals, limit: Option<Jiffies>) -> Wake {
+        for _ in 0..ROUNDS {
+            let wake = self.0.wait_clear(range, signals, limit);
+            if wake != Wake::Ready || limit.is_none() || !self.in_flight(range) {
+                return wake;
+            }
+        }
+        Wake::Overtaken
     }
 }

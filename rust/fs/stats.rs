@@ -74,7 +74,8 @@ stats! {
     waits,
     /// The time those waits took, in nanoseconds.
     wait_ns,
-    /// Waits that were given up after 30 s, lest they be part of a deadlock.
+    /// Reads and stores that gave up waiting: after a minute, lest they be part of a deadlock, or
+    /// overtaken by other direct writes again and again.
     waits_given_up,
     /// Direct writes that went through the cache: those of `dio_busy=sync`, and all on a lower
     /// file that has no direct I/O.

@@ -30,6 +30,7 @@ use crate::vfs::{
 use kernel::{
     bindings::FILESYSTEM_MAX_STACK_DEPTH,
     cred::Credential,
+    page::PAGE_SIZE,
     prelude::*,
     seq_file::SeqFile,
     seq_print,
@@ -161,6 +162,14 @@ fn check_lower(lower: &LowerPath, context: &Context<'_>) -> Result {
     if lower.mount.stack_depth() >= FILESYSTEM_MAX_STACK_DEPTH as i32 {
         context.error(fmt!(
             "the lower filesystem is stacked {FILESYSTEM_MAX_STACK_DEPTH} deep already"
+        ));
+        return Err(EINVAL);
+    }
+    // It would cache such a file in folios of at least a block. A page of it under a direct write
+    // and its neighbour under write-back would meet there.
+    if lower.mount.block_size() > PAGE_SIZE {
+        context.error(fmt!(
+            "a lower filesystem with blocks larger than a page cannot be used"
         ));
         return Err(EINVAL);
     }

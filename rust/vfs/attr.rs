@@ -255,7 +255,8 @@ pub(super) unsafe fn copy_attributes(
         (*inode).i_uid = bindings::inode_kuid(idmap, lower);
         (*inode).i_gid = bindings::inode_kgid(idmap, lower);
         (*inode).i_mode = (*lower).i_mode;
-        (*inode).i_blkbits = (*lower).i_blkbits;
+        // The state of blocks in the page cache is kept per folio, which may be a single page.
+        (*inode).i_blkbits = (*lower).i_blkbits.min(kernel::page::PAGE_SHIFT as u8);
         copy_times(inode, lower, times);
         bindings::inode_spin_unlock(inode);
         copy_flags(inode, lower);

@@ -10,7 +10,10 @@ use super::{
         Direction, //
     },
     fill::IOMAP_OPS,
-    folio::LockedFolio,
+    folio::{
+        offset_within,
+        LockedFolio, //
+    },
     iov::IovIter,
     kiocb::Kiocb,
     mapping::CachedFile,
@@ -139,9 +142,12 @@ impl<T: CachedFile> WriteOps<T> {
         len: usize,
     ) -> c_int {
         let mut bvec = bindings::bio_vec::default();
-        // SAFETY: The caller guarantees the folio and that the range lies within it.
+        // SAFETY: The caller guarantees the folio.
+        let Some(offset) = (unsafe { offset_within(folio, pos, len) }) else {
+            return EIO.to_errno();
+        };
+        // SAFETY: The range lies within the folio.
         let inode = unsafe {
-            let offset = pos.saturating_sub(bindings::folio_pos(folio)) as usize;
             bindings::bvec_set_folio(&mut bvec, folio, len, offset);
             Inode::<T>::from_raw((*iter).inode)
         };

@@ -90,13 +90,10 @@ impl<T: RegularFile> VmOps<T> {
         }
         // SAFETY: The lock is ours.
         unsafe { bindings::folio_unlock(folio) };
-        // SAFETY: The caller guarantees the fault.
-        let from_user = unsafe { (*vmf).flags } & bindings::fault_flag_FAULT_FLAG_USER != 0;
-        // A task that faults in user mode holds no lock that anybody could wait for.
-        let limit = (!from_user).then(fault_limit::<T>);
-        match T::gate_wait(inode, range, Signals::Fatal, limit) {
-            Wake::Ready | Wake::Killed => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
-            Wake::TimedOut => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+        // Whether the fault is one of user code or of the kernel is not to be seen here.
+        match T::gate_wait(inode, range, Signals::Fatal, Some(fault_limit::<T>())) {
+            Wake::Ready | Wake::Overtaken => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+            Wake::Killed | Wake::TimedOut => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
         }
     }
 }

@@ -219,8 +219,20 @@ impl<T: RegularFile> Kiocb<'_, T> {
     ///
     /// Context: process context, may sleep unless the request may not.
     pub fn read_cached(&mut self, iter: &mut IovIter<'_>) -> Result<usize> {
-        // SAFETY: Both are valid.
-        let ret = unsafe { bindings::filemap_read(self.as_raw(), iter.as_raw(), 0) };
+        let flags = self.flags();
+        // Readahead waits for the store. One who must not sleep gets what is there.
+        let noio = if self.is_nowait() {
+            bindings::IOCB_NOIO
+        } else {
+            0
+        };
+        // SAFETY: Both are valid. The flags are put back, as a retry of the request needs them.
+        let ret = unsafe {
+            (*self.as_raw()).ki_flags = flags | noio;
+            let ret = bindings::filemap_read(self.as_raw(), iter.as_raw(), 0);
+            (*self.as_raw()).ki_flags = flags;
+            ret
+        };
         usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))
     }
 }

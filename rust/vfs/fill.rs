@@ -12,7 +12,10 @@ use super::{
         BvecIter,
         Direction, //
     },
-    folio::folio_range,
+    folio::{
+        folio_range,
+        offset_within, //
+    },
     mapping::{
         fault_limit,
         CachedFile, //
@@ -113,19 +116,16 @@ impl<T: CachedFile> Batch<T> {
         len: usize,
     ) -> c_int {
         // SAFETY: The caller guarantees the pointers; the context was made by `run` below.
-        let (batch, folio, pos, start) = unsafe {
-            let folio = (*ctx).cur_folio;
+        let (batch, folio, pos, offset) = unsafe {
+            let (folio, pos) = ((*ctx).cur_folio, (*iter).pos);
             (
                 &mut *(*ctx).read_ctx.cast::<Self>(),
                 folio,
-                (*iter).pos,
-                bindings::folio_pos(folio),
+                pos,
+                offset_within(folio, pos, len),
             )
         };
-        let (Some(folio), Some(offset)) = (
-            NonNull::new(folio),
-            pos.checked_sub(start).and_then(|n| usize::try_from(n).ok()),
-        ) else {
+        let (Some(folio), Some(offset)) = (NonNull::new(folio), offset) else {
             return EIO.to_errno();
         };
         let part = Part {
@@ -225,8 +225,9 @@ unsafe fn fill_folio<T: CachedFile>(inode: &Inode<T>, folio: *mut bindings::foli
 ///
 /// At a closed gate the folio is unlocked, since the one who closed it may want the lock, and the
 /// caller is told to look anew. A task that holds a lock of the lower file may be what that one
-/// waits for; it must not wait for ever. After a while the folio is filled all the same: what it
-/// gets may be superseded, but whoever closed the gate invalidates the cache before opening it.
+/// waits for; it must not wait for ever. Nor is it to starve. After a while the folio is filled all
+/// the same: what it gets may be superseded, but whoever closed the gate invalidates the cache
+/// before opening it.
 ///
 /// # Safety
 ///
@@ -272,13 +273,13 @@ unsafe fn after_wait<T: CachedFile>(
 ) -> c_int {
     let look_anew = bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int;
     let mut result = match wake {
-        Wake::Ready | Wake::TimedOut => look_anew,
+        Wake::Ready | Wake::TimedOut | Wake::Overtaken => look_anew,
         Wake::Killed => EINTR.to_errno(),
     };
     // SAFETY: The caller's reference keeps the folio; a locked folio stays where it is, and its
     // mapping is null if it has left the cache.
     unsafe {
-        if wake == Wake::TimedOut {
+        if matches!(wake, Wake::TimedOut | Wake::Overtaken) {
             bindings::folio_lock(folio);
             if mapping_of(folio) == inode.mapping_raw() && !bindings::folio_test_uptodate(folio) {
                 fill_folio(inode, folio);

@@ -101,3 +101,19 @@ pub(super) unsafe fn folio_range(folio: *mut bindings::folio) -> Option<ByteRang
     // SAFETY: The caller guarantees `folio`.
     unsafe { ByteRange::new(bindings::folio_pos(folio), bindings::folio_size(folio)) }
 }
+
+/// Where in a folio the `len` bytes at `pos` of the file lie, if they do lie in it.
+///
+/// # Safety
+///
+/// As [`folio_range`].
+pub(super) unsafe fn offset_within(
+    folio: *mut bindings::folio,
+    pos: i64,
+    len: usize,
+) -> Option<usize> {
+    // SAFETY: The caller guarantees `folio`.
+    let (start, size) = unsafe { (bindings::folio_pos(folio), bindings::folio_size(folio)) };
+    let offset = usize::try_from(pos.checked_sub(start)?).ok()?;
+    (offset.checked_add(len)? <= size).then_some(offset)
+}

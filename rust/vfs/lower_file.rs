@@ -63,6 +63,21 @@ impl LowerFile {
         unsafe { (*self.inode().as_raw()).i_sb }
     }
 
+    /// Whether the lower filesystem is frozen or being frozen, so that a write would wait.
+    ///
+    /// Context: any. The answer can be history at once.
+    pub fn is_frozen(&self) -> bool {
+        let sb = self.super_block_raw();
+        // SAFETY: The superblock lives; what was started is ended.
+        unsafe {
+            let started = bindings::sb_start_write_trylock(sb);
+            if started {
+                bindings::sb_end_write(sb);
+            }
+            !started
+        }
+    }
+
     /// Sets modification and change time to now, as `file_update_time()` does.
     ///
     /// Context: process context, may sleep; no lock of the lower filesystem is held.

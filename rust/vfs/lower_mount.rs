@@ -69,6 +69,12 @@ impl LowerMount {
         unsafe { (*self.super_block_raw()).s_stack_depth }
     }
 
+    /// The block size, in bytes.
+    pub fn block_size(&self) -> usize {
+        // SAFETY: The superblock lives as long as the mount; the size is constant.
+        unsafe { (*self.super_block_raw()).s_blocksize }
+    }
+
     /// Whether nothing can be written through this mount, because of the mount or of the
     /// filesystem.
     ///

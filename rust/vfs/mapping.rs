@@ -60,6 +60,9 @@ pub trait CachedFile: FileSystem {
 
     /// Waits for the gate to open over `range`.
     ///
+    /// Without a limit, or if the answer is [`Wake::Ready`], it may be closed again: look. With a
+    /// limit, one who finds it closed for ever anew is told so by [`Wake::Overtaken`].
+    ///
     /// Context: process context, may sleep; no folio lock is held.
     fn gate_wait(
         inode: &Inode<Self>,
@@ -84,12 +87,12 @@ pub trait CachedFile: FileSystem {
     /// Context: process context, may sleep; the inode's `i_rwsem` is held.
     fn direct_io(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome>;
 
-    /// How long a read, or a store that the kernel makes, may wait for the gate, in milliseconds.
+    /// How long a read or a store may wait for the same to open the gate, in milliseconds.
     ///
     /// A task that holds the lower file's `i_rwsem` and touches a mapping of the upper file can
     /// wait for a writer that waits for that very lock. This limit ends it: the read goes on, with
-    /// data that may be superseded, and the store fails. Reads of user code and of `read(2)` have
-    /// no such lock, but come in by the same way and cannot be told apart.
+    /// data that may be superseded, and the store fails. Those who have no such lock come in by the
+    /// same way and cannot be told apart.
     const FAULT_LIMIT_MS: u32;
 }
 

@@ -13,7 +13,7 @@
 //! The set is made for two parties that each publish something and then look at the other's
 //! publication: one enters a range and then looks at a shared place (a page cache, say), the other
 //! puts something into that place and then asks the set. [`RangeTicket::enter`] and
-//! [`RangeSet::first_overlap`] therefore both contain a full memory barrier, between what came
+//! [`RangeSet::overlaps`] therefore both contain a full memory barrier, between what came
 //! before them and what comes after, also where the answer costs a single load. At least one of
 //! the two parties sees the other.
 
@@ -86,7 +86,11 @@ impl ByteRange {
 }
 
 /// The tree itself; only ever used under the set's lock.
-struct Tree(bindings::rb_root_cached);
+struct Tree {
+    root: bindings::rb_root_cached,
+    /// What the next ticket to enter is numbered.
+    next: u64,
+}
 
 // SAFETY: The pointers lead to tickets, which may be reached from any task under the lock.
 unsafe impl Send for Tree {}
@@ -107,7 +111,10 @@ impl RangeSet {
     pub fn new() -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
-                tree <- new_spinlock_irq!(Tree(bindings::rb_root_cached::default()), "RangeSet"),
+                tree <- new_spinlock_irq!(
+                    Tree { root: bindings::rb_root_cached::default(), next: 0 },
+                    "RangeSet"
+                ),
                 members: Atomic::new(0),
                 waiters <- WaitQueue::new(c"RangeSet", static_lock_class!()),
             }),
@@ -115,41 +122,50 @@ impl RangeSet {
         )
     }
 
-    /// The member that overlaps `range`, if any: where it starts.
+    /// Whether a member overlaps `range`.
     ///
     /// Contains a full barrier, see the module documentation.
     ///
     /// Context: any.
-    pub fn first_overlap(&self, range: ByteRange) -> Option<i64> {
-        barrier::smp_mb(Full);
-        if self.members.load(Relaxed) == 0 {
-            return None;
-        }
-        let mut tree = self.tree.lock();
-        // SAFETY: The lock guards the tree, whose nodes are live tickets (see `RangeTicket`).
-        let node = unsafe {
-            bindings::interval_tree_iter_first(
-                ptr::from_mut(&mut tree.0),
-                range.start as ffi::c_ulong,
-                range.last as ffi::c_ulong,
-            )
-        };
-        if node.is_null() {
-            return None;
-        }
-        // SAFETY: As above, the node is live while the lock is held.
-        Some(unsafe { (*node).start } as i64)
+    pub fn overlaps(&self, range: ByteRange) -> bool {
+        self.overlaps_before(range, u64::MAX)
     }
 
-    /// Waits until no member overlaps `range`.
+    /// Whether a member that entered before `number` was given out overlaps `range`.
+    fn overlaps_before(&self, range: ByteRange, number: u64) -> bool {
+        barrier::smp_mb(Full);
+        if self.members.load(Relaxed) == 0 {
+            return false;
+        }
+        let mut tree = self.tree.lock();
+        let (start, last) = (range.start as ffi::c_ulong, range.last as ffi::c_ulong);
+        let root = ptr::from_mut(&mut tree.root);
+        // SAFETY: The lock guards the tree, whose nodes are those of live tickets.
+        let mut node = unsafe { bindings::interval_tree_iter_first(root, start, last) };
+        while !node.is_null() {
+            // SAFETY: As above; `number` is set before the ticket is linked.
+            unsafe {
+                let cell = node.cast::<UnsafeCell<bindings::interval_tree_node>>();
+                let ticket = kernel::container_of!(cell, RangeTicket, node);
+                if *(*ticket).number.get() < number {
+                    return true;
+                }
+                node = bindings::interval_tree_iter_next(node, start, last);
+            }
+        }
+        false
+    }
+
+    /// Waits until no member overlaps `range` of those that are in the set now.
     ///
-    /// That can be history as soon as this returns: look again with [`RangeSet::first_overlap`]
-    /// after publishing.
+    /// Others may have entered since, so that the wait is not for ever: look again with
+    /// [`RangeSet::overlaps`] after publishing.
     ///
     /// Context: process context, may sleep.
     pub fn wait_clear(&self, range: ByteRange, signals: Signals, limit: Option<Jiffies>) -> Wake {
+        let number = self.tree.lock().next;
         self.waiters
-            .wait(signals, limit, || self.first_overlap(range).is_none())
+            .wait(signals, limit, || !self.overlaps_before(range, number))
     }
 }
 
@@ -163,6 +179,8 @@ impl RangeSet {
 #[pin_data(PinnedDrop)]
 pub struct RangeTicket {
     node: UnsafeCell<bindings::interval_tree_node>,
+    /// Tickets that entered a set later have greater numbers.
+    number: UnsafeCell<u64>,
     set: UnsafeCell<Option<Arc<RangeSet>>>,
     #[pin]
     _pin: PhantomPinned,
@@ -180,6 +198,7 @@ impl RangeTicket {
         // INVARIANT: Not linked, and no set.
         pin_init!(Self {
             node: UnsafeCell::new(bindings::interval_tree_node::default()),
+            number: UnsafeCell::new(0),
             set: UnsafeCell::new(None),
             _pin: PhantomPinned,
         })
@@ -207,7 +226,11 @@ impl RangeTicket {
         }
         let mut tree = set.tree.lock();
         // SAFETY: The node is not linked (no set), pinned, and leaves the tree before it dies.
-        unsafe { bindings::interval_tree_insert(self.node.get(), ptr::from_mut(&mut tree.0)) };
+        unsafe {
+            *self.number.get() = tree.next;
+            bindings::interval_tree_insert(self.node.get(), ptr::from_mut(&mut tree.root));
+        }
+        tree.next = tree.next.wrapping_add(1);
         set.members.add(1, Relaxed);
         drop(tree);
         barrier::smp_mb(Full);
@@ -227,7 +250,7 @@ impl RangeTicket {
         };
         let mut tree = set.tree.lock();
         // SAFETY: By the type invariants the node was linked in this tree.
-        unsafe { bindings::interval_tree_remove(self.node.get(), ptr::from_mut(&mut tree.0)) };
+        unsafe { bindings::interval_tree_remove(self.node.get(), ptr::from_mut(&mut tree.root)) };
         set.members.add(-1, Relaxed);
         drop(tree);
         set.waiters.wake_all();

@@ -41,6 +41,12 @@ impl Drop for CredGuard<'_> {
     }
 }
 
+/// The largest file that the running task may make, `RLIMIT_FSIZE`.
+pub fn file_size_limit() -> u64 {
+    // SAFETY: No requirements beyond task context.
+    unsafe { bindings::rlimit_fsize() as u64 }
+}
+
 /// Allocations of the running task do not enter a filesystem while this lives.
 pub struct NofsGuard {
     flags: u32,

@@ -47,6 +47,9 @@ pub enum Wake {
     TimedOut,
     /// A signal came first.
     Killed,
+    /// What was waited for came to an end, but more of its kind had come in by then, time and
+    /// again.
+    Overtaken,
 }
 
 /// A `wait_queue_head_t`.

@@ -27,7 +27,10 @@ use core::{
         NonNull, //
     },
 };
-use kernel::prelude::*;
+use kernel::{
+    alloc::KVVec,
+    prelude::*, //
+};
 
 /// Dirty bytes of one folio that is under writeback.
 struct Part {
@@ -47,8 +50,8 @@ struct Part {
 /// stays under writeback until `iomap_finish_folio_write` is called for the part.
 struct Batch<'a, T: CachedFile> {
     inode: &'a Inode<T>,
-    parts: KVec<Part>,
-    bvecs: KVec<bindings::bio_vec>,
+    parts: KVVec<Part>,
+    bvecs: KVVec<bindings::bio_vec>,
     bytes: usize,
     _fs: PhantomData<T>,
 }
@@ -66,8 +69,8 @@ impl<'a, T: CachedFile> Batch<'a, T> {
     fn new(inode: &'a Inode<T>) -> Self {
         Self {
             inode,
-            parts: KVec::new(),
-            bvecs: KVec::new(),
+            parts: KVVec::new(),
+            bvecs: KVVec::new(),
             bytes: 0,
             _fs: PhantomData,
         }
@@ -179,7 +182,7 @@ fn split_run(parts: &[Part]) -> Option<(&[Part], &[Part])> {
 fn write_run<T: CachedFile>(
     inode: &Inode<T>,
     run: &[Part],
-    bvecs: &mut KVec<bindings::bio_vec>,
+    bvecs: &mut KVVec<bindings::bio_vec>,
 ) -> Result {
     bvecs.clear();
     let mut len = 0usize;
@@ -212,6 +215,8 @@ pub(super) unsafe extern "C" fn writepages<T: CachedFile>(
 ) -> c_int {
     // SAFETY: The caller guarantees the mapping, whose host is an inode of `T`.
     let inode = unsafe { Inode::<T>::from_raw((*mapping).host) };
+    // SAFETY: The caller guarantees both.
+    unsafe { wait_for_earlier(mapping, wbc) };
     let mut batch = Batch::new(inode);
     let mut wpc = bindings::iomap_writepage_ctx {
         inode: inode.as_raw(),
@@ -227,7 +232,6 @@ pub(super) unsafe extern "C" fn writepages<T: CachedFile>(
         let Some(locked) = NonNull::new(folio) else {
             break;
         };
-        wpc.wb_ctx = ptr::from_mut(&mut batch).cast();
         // SAFETY: The iterator returns the folio locked, its dirty flag cleared.
         error = unsafe { write_folio::<T>(&mut wpc, locked, &mut batch) };
         if batch.bytes >= BATCH_BYTES || error != 0 {
@@ -238,20 +242,44 @@ pub(super) unsafe extern "C" fn writepages<T: CachedFile>(
     error
 }
 
+/// Waits for writeback that is under way already, if this one has to be complete.
+///
+/// The iterator would wait for it folio by folio, with the folio locked. It needs the lower
+/// `i_rwsem`, which somebody may hold who is faulting in that very folio.
+///
+/// # Safety
+///
+/// `mapping` and `wbc` are valid.
+unsafe fn wait_for_earlier(
+    mapping: *mut bindings::address_space,
+    wbc: *mut bindings::writeback_control,
+) {
+    // SAFETY: The caller guarantees both.
+    unsafe {
+        if (*wbc).sync_mode == bindings::writeback_sync_modes_WB_SYNC_ALL {
+            let (start, end) = ((*wbc).range_start, (*wbc).range_end);
+            bindings::filemap_fdatawait_range_keep_errors(mapping, start, end);
+        }
+    }
+}
+
 /// Collects the dirty parts of one folio, and unlocks it.
 ///
 /// # Safety
 ///
-/// `folio` is locked on behalf of the caller and was cleaned for this writeback; `wpc.wb_ctx`
-/// is `batch`.
+/// `folio` is locked on behalf of the caller and was cleaned for this writeback.
 unsafe fn write_folio<T: CachedFile>(
     wpc: &mut bindings::iomap_writepage_ctx,
     folio: NonNull<bindings::folio>,
     batch: &mut Batch<'_, T>,
 ) -> c_int {
     let error = match batch.reserve(folio) {
-        // SAFETY: The caller guarantees the folio's state.
-        Ok(()) => unsafe { bindings::iomap_writeback_folio(wpc, folio.as_ptr()) },
+        Ok(()) => {
+            // Only now: the callback uses the batch through this pointer alone.
+            wpc.wb_ctx = ptr::from_mut(batch).cast();
+            // SAFETY: The caller guarantees the folio's state.
+            unsafe { bindings::iomap_writeback_folio(wpc, folio.as_ptr()) }
+        }
         Err(e) => {
             // Nothing is lost: the folio stays dirty for a later try.
             // SAFETY: The folio is locked.
