@@ -63,6 +63,9 @@ struct RunArgs {
     /// Print what the bare lower answers to each call of a functional test
     #[arg(long)]
     steps: bool,
+    /// Multiply every time limit, for a slow kernel or machine
+    #[arg(long, value_name = "FACTOR", default_value = "1")]
+    patience: u32,
     /// Run only tests whose name contains one of these
     filters: Vec<String>,
 }
@@ -87,6 +90,7 @@ impl RunArgs {
             filters: self.filters,
             without: self.without,
             show_steps: self.steps,
+            patience: self.patience.max(1),
             seed: self.seed.unwrap_or_else(seed_from_clock),
         })
     }

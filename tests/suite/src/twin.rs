@@ -227,9 +227,14 @@ fn in_process(f: impl FnOnce() -> Result<Vec<Step>>) -> Result<Vec<Step>> {
 
 /// Runs a script on the bare lower and on the filesystem under test and compares.
 pub fn twin(ctx: &Ctx, script: impl Fn(&mut Script) -> Result<()>) -> Result<()> {
-    let mut bare = Script::new(&ctx.twin);
+    // A directory inside, as the root of a mount is a special one.
+    let dirs = [&ctx.twin, &ctx.up].map(|d| d.join("script"));
+    for dir in &dirs {
+        crate::sys::path::mkdir(dir, 0o755)?;
+    }
+    let mut bare = Script::new(&dirs[0]);
     script(&mut bare).context("on the bare lower")?;
-    let mut ours = Script::new(&ctx.up);
+    let mut ours = Script::new(&dirs[1]);
     let result = script(&mut ours);
     if ctx.show_steps {
         bare.steps

@@ -200,17 +200,8 @@ fn uring_writes(ctx: &Ctx) -> Result<()> {
     scene.all_modes(NEW, 0, LEN)
 }
 
-/// A request may now and then go to a worker, but not most of them.
-fn expect_few(punted: usize, what: &str) -> Result<()> {
-    ensure!(
-        punted < DEPTH / 2,
-        "{punted} of {DEPTH} {what} were handed to io_uring worker threads"
-    );
-    Ok(())
-}
-
-/// A disk that takes requests without waiting and answers late, as real ones do: reads and writes
-/// by io_uring need no worker thread and about one latency for a whole queue.
+/// A disk that takes requests without waiting and answers late, as real ones do: a whole queue of
+/// reads or writes by io_uring takes about one latency, and reads need no worker thread.
 fn uring_on_a_slow_disk(ctx: &Ctx) -> Result<()> {
     const DELAY: Duration = Duration::from_millis(600);
     let disk = SlowDisk::make(64)?;
@@ -249,7 +240,12 @@ fn uring_on_a_slow_disk(ctx: &Ctx) -> Result<()> {
                 d.result
             );
         }
-        expect_few(punts.count()?, what)?;
+        let punted = punts.count()?;
+        // A write may have to wait before it begins, as to bring the file's times up to date.
+        ensure!(
+            write || punted == 0,
+            "{punted} of {DEPTH} reads were handed to worker threads"
+        );
         ensure!(
             submitted < DELAY,
             "submitting {what} took {submitted:?} of a latency of {DELAY:?}"
@@ -268,11 +264,11 @@ fn uring_on_a_slow_disk(ctx: &Ctx) -> Result<()> {
 
 /// Thirty-two reads at a latency of half a second take half a second, not sixteen.
 fn one_delay_for_all(ctx: &Ctx) -> Result<()> {
-    const DELAY: u32 = 500;
     ctx.need_direct()?;
     let scene = Scene::new(ctx, LEN)?;
-    ctx.lower.device.delay(DELAY, DELAY)?;
-    let outcome = timed(&scene, u64::from(DELAY));
+    let delay = 500 * ctx.patience;
+    ctx.lower.device.delay(delay, delay)?;
+    let outcome = timed(&scene, u64::from(delay));
     ctx.lower.device.pass()?;
     outcome
 }

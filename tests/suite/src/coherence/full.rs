@@ -88,14 +88,16 @@ fn small_files(ctx: &Ctx) -> Result<()> {
     let (mut whole, mut refused) = (Vec::new(), 0);
     for i in 0..300usize {
         let name = own.at(&format!("s{i}"));
-        let attempt = || -> Res<()> {
+        let attempt = || -> Res<bool> {
             let fd = file::create(&name)?;
-            file::pwrite(&fd, &pattern(i as u8, 0, 20_000), 0)?;
+            let n = file::pwrite(&fd, &pattern(i as u8, 0, 20_000), 0)?;
             file::fsync(&fd)?;
-            file::close(fd)
+            file::close(fd)?;
+            Ok(n == 20_000)
         };
         match attempt() {
-            Ok(()) => whole.push(i),
+            Ok(true) => whole.push(i),
+            Ok(false) => refused += 1,
             Err(e) if is_full(e) => refused += 1,
             Err(e) => bail!("file {i}: expected success or ENOSPC, saw {e}"),
         }

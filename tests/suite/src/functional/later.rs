@@ -44,7 +44,7 @@ fn extended_attributes(ctx: &Ctx) -> Result<()> {
     for name in [
         "user.x",
         "trusted.x",
-        "security.capability",
+        "security.x",
         "system.posix_acl_access",
         "system.posix_acl_default",
     ] {

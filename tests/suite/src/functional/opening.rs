@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     test("open.access_modes", access_modes),
     test("open.synchronous", synchronous),
     test("open.direct", direct),
+    test("open.direct_edges", direct_edges),
     test("open.toggle_flags", toggle_flags),
 ];
 
@@ -191,6 +192,40 @@ fn direct(ctx: &Ctx) -> Result<()> {
             "directory",
             file::open(s.dir(), libc::O_RDONLY | libc::O_DIRECT, 0),
         );
+        Ok(())
+    })
+}
+
+/// Every alignment that is allowed and some that are not, in holes, over data, and at the end.
+fn direct_edges(ctx: &Ctx) -> Result<()> {
+    const EDGES: [usize; 8] = [0, 512, 1024, 3584, 4096, 4608, 8192, 100];
+    twin(ctx, |s| {
+        let cached = s.must("create", file::create(&s.at("f")))?;
+        let direct = s.must("direct", file::open_direct(&s.at("f")))?;
+        for (i, base) in [0, 40_960, 20_480].into_iter().enumerate() {
+            for edge in EDGES {
+                for len in [512, 1024, 4096, 8192, 300] {
+                    let at = (base + edge) as u64;
+                    let data = Slice::of(&pattern(i as u8, at, len))?;
+                    let write = file::pwrite_mem(&direct, &data, at);
+                    s.see(format!("write {len} at {at}"), write);
+                    s.see("size", stat::fstat(&cached).map(|st| st.size));
+                    let back = Slice::zeroed(len)?;
+                    let n = file::pread_mem(&direct, &back, at);
+                    s.see(format!("read {len} at {at}"), n);
+                    s.see("content", back.bytes(n.unwrap_or(0)));
+                }
+            }
+            s.see("all", file::pread_vec(&cached, 100_000, 0));
+            s.see("cut", file::ftruncate(&cached, 30_001 + 512 * i as i64));
+        }
+        let back = Slice::zeroed(64 * 1024)?;
+        let n = s.get(
+            "read across the end",
+            file::pread_mem(&direct, &back, 20_480),
+        );
+        s.see("content", back.bytes(n.unwrap_or(0)));
+        s.see("sync", file::fsync(&cached));
         Ok(())
     })
 }

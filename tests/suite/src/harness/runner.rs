@@ -131,6 +131,7 @@ impl Runner<'_> {
             work: place.work.clone(),
             seed: self.plan.seed,
             show_steps: self.plan.show_steps,
+            patience: self.plan.patience,
             mapper: Arc::clone(&self.mapper),
             spare: self.room.private.clone(),
         };
@@ -141,13 +142,13 @@ impl Runner<'_> {
     }
 
     fn judge(&self, child: &mut Child, lower: &Lower, test: &Test) -> Verdict {
-        let limit = Duration::from_secs(test.limit);
+        let limit = Duration::from_secs(test.limit) * self.plan.patience;
         match child.wait(limit) {
             Ok(Some(Exit::Code(0))) => parse(child.answer()),
             Ok(Some(exit)) => Verdict::Fail(format!("the test's process ended by {exit:?}")),
             Ok(None) => {
                 self.end_hung(child, lower);
-                Verdict::Fail(format!("still running after {} s", test.limit))
+                Verdict::Fail(format!("still running after {} s", limit.as_secs()))
             }
             Err(e) => Verdict::Fail(format!("waiting for the test: {e}")),
         }

@@ -12,8 +12,8 @@ mod tool;
 pub use device::Device;
 pub use kind::Kind;
 
-use crate::sys::{Errno, mount};
-use anyhow::{Context, Result};
+use crate::sys::{Errno, file, mount};
+use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -61,8 +61,27 @@ impl Lower {
         .with_context(|| format!("mounting {node} as {}", self.kind.name()))
     }
 
+    /// Unmounts it, and makes sure that nothing else holds it either.
     pub fn umount(&self) -> Result<()> {
-        umount(&self.dir)
+        umount(&self.dir)?;
+        let start = Instant::now();
+        while self.is_held()? {
+            if start.elapsed() > Duration::from_secs(3) {
+                bail!("unmounted, but {} is still held", self.kind.name());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Whether the filesystem is in use, mounted somewhere or not.
+    pub fn is_held(&self) -> Result<bool> {
+        let flags = libc::O_RDONLY | libc::O_EXCL;
+        match file::open(self.device.node(), flags, 0) {
+            Ok(_) => Ok(false),
+            Err(Errno(libc::EBUSY)) => Ok(true),
+            Err(e) => Err(e).context("opening the device of the lower"),
+        }
     }
 
     /// Checks the unmounted filesystem.

@@ -39,16 +39,14 @@ impl SlowDisk {
         }
     }
 
-    /// Makes a filesystem, mounts it on `dir` and returns a directory in it. Times are kept in
-    /// memory for a while, as to bring them up to date on disk a write may have to wait.
+    /// Makes a filesystem, mounts it on `dir` and returns a directory in it.
     pub fn mount(&self, kind: Kind, dir: &Path) -> Result<PathBuf> {
         let node = self.node.display().to_string();
         let mut args = kind.mkfs_args().to_vec();
         args.push(&node);
         tool::run("mkfs.ext4", &args)?;
         std::fs::create_dir_all(dir)?;
-        let flags = libc::MS_LAZYTIME;
-        mount::mount(&node, dir, kind.mount_type(), flags, kind.mount_options())
+        mount::mount(&node, dir, kind.mount_type(), 0, kind.mount_options())
             .with_context(|| format!("mounting {node}"))?;
         let under = dir.join("under");
         std::fs::create_dir(&under)?;
