@@ -46,9 +46,10 @@ use crate::vfs::{
 };
 use kernel::prelude::*;
 
-/// How often the first invalidation is tried. Once the range is registered, only those who had
-/// passed their look at the registry can dirty a folio again, each once.
-const INVALIDATION_TRIES: usize = 32;
+/// How often the first invalidation is tried with the range about to be closed, and again with the
+/// range closed. Then only those who had passed their look at the registry can dirty a folio again,
+/// each once.
+const INVALIDATION_TRIES: usize = 16;
 
 /// Why a direct write was not submitted, or failed.
 enum Failure {
@@ -263,7 +264,7 @@ fn write_locked(
     }
     let mut transfer = Prepared::new(kiocb, file, buffer, range)?;
     transfer.enter(inode.data().io.registry.set());
-    make_way(inode, range, nowait)?;
+    make_way(inode, &mut transfer, range, nowait)?;
     // A write that extends the file publishes the new size under the exclusive inode lock.
     let may_queue = !extends(inode, range);
     transfer
@@ -272,8 +273,15 @@ fn write_locked(
 }
 
 /// Writes the dirty pages of a registered range back, and empties the cache of it.
-fn make_way(inode: &Inode<Diofs>, range: ByteRange, nowait: bool) -> Result<(), Failure> {
-    if !inode.has_pages() || !inode.range_has_page(range) {
+///
+/// The range is closed when this is called, and when it returns.
+fn make_way(
+    inode: &Inode<Diofs>,
+    transfer: &mut Prepared<Diofs>,
+    range: ByteRange,
+    nowait: bool,
+) -> Result<(), Failure> {
+    if is_empty(inode, range) {
         return Ok(());
     }
     if nowait {
@@ -284,18 +292,45 @@ fn make_way(inode: &Inode<Diofs>, range: ByteRange, nowait: bool) -> Result<(), 
     if inode.range_needs_writeback(range) {
         stats.flushed_before.inc();
     }
-    empty_cache(inode, range).inspect_err(|_| stats.invalidate_failures.inc())
+    empty_cache(inode, transfer, range).inspect_err(|_| stats.invalidate_failures.inc())
 }
 
-fn empty_cache(inode: &Inode<Diofs>, range: ByteRange) -> Result<(), Failure> {
+fn is_empty(inode: &Inode<Diofs>, range: ByteRange) -> bool {
+    !inode.has_pages() || !inode.range_has_page(range)
+}
+
+fn empty_cache(
+    inode: &Inode<Diofs>,
+    transfer: &mut Prepared<Diofs>,
+    range: ByteRange,
+) -> Result<(), Failure> {
+    // Halfway open first, so that nobody who stands in the way has to wait for this for long.
     for _ in 0..INVALIDATION_TRIES {
-        inode.flush(range)?;
-        match inode.invalidate(range) {
-            Err(error) if error == EBUSY => {}
-            result => return result.map_err(Failure::from),
+        transfer.set_closed(false);
+        let invalidated = flush_and_invalidate(inode, range);
+        inode.data().lower.wait_unlocked(extends(inode, range));
+        transfer.set_closed(true);
+        if invalidated? && is_empty(inode, range) {
+            return Ok(());
+        }
+    }
+    // Others come in faster than that. Nobody does while the range is closed.
+    for _ in 0..INVALIDATION_TRIES {
+        if flush_and_invalidate(inode, range)? {
+            return Ok(());
         }
     }
     Err(Failure::Busy)
+}
+
+/// Whether the cache could be emptied of `range`. If not, somebody has dirtied it again.
+fn flush_and_invalidate(inode: &Inode<Diofs>, range: ByteRange) -> Result<bool> {
+    inode.flush(range)?;
+    match inode.invalidate(range) {
+        Ok(()) => Ok(true),
+        Err(error) if error == EBUSY => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// What the mount option says for a direct write whose range could not be invalidated.

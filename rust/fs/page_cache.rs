@@ -23,7 +23,10 @@ use crate::vfs::{
         Outcome, //
     },
     mapping::CachedFile,
-    range_set::ByteRange,
+    range_set::{
+        ByteRange,
+        Gate, //
+    },
     scope::{
         file_size_limit,
         CredGuard,
@@ -45,18 +48,23 @@ use kernel::{
 impl CachedFile for Diofs {
     const FAULT_LIMIT_MS: u32 = 60_000;
 
-    fn gate_closed(inode: &Inode<Self>, range: ByteRange) -> bool {
-        inode.data().io.registry.in_flight(range)
+    fn gate(inode: &Inode<Self>, range: ByteRange) -> Gate {
+        inode.data().io.registry.gate(range)
     }
 
     fn gate_wait(
         inode: &Inode<Self>,
+        gate: Gate,
         range: ByteRange,
         signals: Signals,
         limit: Option<Jiffies>,
     ) -> Wake {
         let stats = &inode.super_block().data().stats;
-        inode.data().io.registry.wait(stats, range, signals, limit)
+        inode
+            .data()
+            .io
+            .registry
+            .wait(stats, gate, range, signals, limit)
     }
 
     fn fill(inode: &Inode<Self>, pos: i64, dst: &mut BvecIter<'_>) -> Result {

@@ -17,6 +17,7 @@ use super::{
     iov::IovIter,
     kiocb::Kiocb,
     mapping::CachedFile,
+    range_set::Gate,
     scope::NofsGuard,
     wait::{
         Signals,
@@ -117,14 +118,14 @@ impl<T: CachedFile> WriteOps<T> {
             // SAFETY: iomap returns the folio locked and with a reference for the caller.
             let folio = unsafe { LockedFolio::from_raw(NonNull::new(raw).ok_or(ENOMEM)?) };
             let range = folio.range().ok_or(EFBIG)?;
-            if !T::gate_closed(inode, range) {
+            if T::gate(inode, range) == Gate::Open {
                 return Ok(folio);
             }
             drop(folio);
             if nowait {
                 return Err(EAGAIN);
             }
-            if T::gate_wait(inode, range, Signals::Fatal, None) == Wake::Killed {
+            if T::gate_wait(inode, Gate::Closing, range, Signals::Fatal, None) == Wake::Killed {
                 return Err(EINTR);
             }
         }

@@ -11,7 +11,11 @@ use super::{
     },
     fill::mapping_of,
     folio::folio_range,
-    mapping::fault_limit,
+    mapping::gate_limit,
+    range_set::{
+        ByteRange,
+        Gate, //
+    },
     wait::{
         Signals,
         Wake, //
@@ -55,7 +59,7 @@ impl<T: RegularFile> VmOps<T> {
         }
     }
 
-    /// Dirties the faulting folio, unless the gate is closed over it.
+    /// Dirties the faulting folio, or waits at the gate and has the fault repeated.
     ///
     /// It waits for nothing but the folio lock and the gate: not for writeback, which may need the
     /// lower file's `i_rwsem`, which the faulting task may hold.
@@ -64,6 +68,44 @@ impl<T: RegularFile> VmOps<T> {
     ///
     /// `vmf` is a write fault on a page of `inode`.
     unsafe fn dirty(vmf: *mut bindings::vm_fault, inode: &Inode<T>) -> bindings::vm_fault_t {
+        // SAFETY: The caller guarantees the fault.
+        let (gate, range) = match unsafe { Self::try_dirty(vmf, inode, Gate::Open) } {
+            Ok(ret) => return ret,
+            Err(stands) => stands,
+        };
+        // Whether the fault is one of user code or of the kernel is not to be seen here.
+        let limit = Some(gate_limit::<T>(gate));
+        match (
+            gate,
+            T::gate_wait(inode, gate, range, Signals::Fatal, limit),
+        ) {
+            (_, Wake::Ready | Wake::Overtaken) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+            (_, Wake::Killed) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+            (Gate::Closed, Wake::TimedOut) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+            // The one who is closing the gate may wait for what this task holds, and will look at
+            // the cache again: go on.
+            (_, Wake::TimedOut) => {
+                // SAFETY: The caller guarantees the fault.
+                unsafe { Self::try_dirty(vmf, inode, Gate::Closing) }
+                    .unwrap_or(bindings::vm_fault_reason_VM_FAULT_NOPAGE)
+            }
+        }
+    }
+
+    /// Dirties the faulting folio, which stays locked, unless the gate stands worse than `gate`.
+    ///
+    /// # Errors
+    ///
+    /// How the gate stands, and over which range.
+    ///
+    /// # Safety
+    ///
+    /// `vmf` is a write fault on a page of `inode`.
+    unsafe fn try_dirty(
+        vmf: *mut bindings::vm_fault,
+        inode: &Inode<T>,
+        gate: Gate,
+    ) -> Result<bindings::vm_fault_t, (Gate, ByteRange)> {
         // SAFETY: The memory manager holds a reference to the page.
         let folio = unsafe { bindings::page_folio((*vmf).page) };
         // SAFETY: As above.
@@ -74,26 +116,23 @@ impl<T: RegularFile> VmOps<T> {
                 || bindings::folio_mkwrite_check_truncate(folio, inode.as_raw()) < 0
             {
                 bindings::folio_unlock(folio);
-                return bindings::vm_fault_reason_VM_FAULT_NOPAGE;
+                return Ok(bindings::vm_fault_reason_VM_FAULT_NOPAGE);
             }
             folio_range(folio)
         };
         let Some(range) = range else {
             // SAFETY: The lock is ours.
             unsafe { bindings::folio_unlock(folio) };
-            return bindings::vm_fault_reason_VM_FAULT_SIGBUS;
+            return Ok(bindings::vm_fault_reason_VM_FAULT_SIGBUS);
         };
-        if !T::gate_closed(inode, range) {
+        let stands = T::gate(inode, range);
+        if stands <= gate {
             // SAFETY: The folio is locked, as `folio_mark_dirty` wants it.
             unsafe { bindings::folio_mark_dirty(folio) };
-            return bindings::vm_fault_reason_VM_FAULT_LOCKED;
+            return Ok(bindings::vm_fault_reason_VM_FAULT_LOCKED);
         }
         // SAFETY: The lock is ours.
         unsafe { bindings::folio_unlock(folio) };
-        // Whether the fault is one of user code or of the kernel is not to be seen here.
-        match T::gate_wait(inode, range, Signals::Fatal, Some(fault_limit::<T>())) {
-            Wake::Ready | Wake::Overtaken => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
-            Wake::Killed | Wake::TimedOut => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
-        }
+        Err((stands, range))
     }
 }

@@ -17,10 +17,13 @@ use super::{
         offset_within, //
     },
     mapping::{
-        fault_limit,
+        gate_limit,
         CachedFile, //
     },
-    range_set::ByteRange,
+    range_set::{
+        ByteRange,
+        Gate, //
+    },
     scope::NofsGuard,
     wait::{
         Signals,
@@ -223,7 +226,7 @@ unsafe fn fill_folio<T: CachedFile>(inode: &Inode<T>, folio: *mut bindings::foli
 
 /// `address_space_operations::read_folio`
 ///
-/// At a closed gate the folio is unlocked, since the one who closed it may want the lock, and the
+/// At a gate that is not open the folio is unlocked, since the one who closed it may want the lock, and the
 /// caller is told to look anew. A task that holds a lock of the lower file may be what that one
 /// waits for; it must not wait for ever. Nor is it to starve. After a while the folio is filled all
 /// the same: what it gets may be superseded, but whoever closed the gate invalidates the cache
@@ -246,7 +249,8 @@ pub(super) unsafe extern "C" fn read_folio<T: CachedFile>(
         unsafe { bindings::folio_unlock(folio) };
         return EIO.to_errno();
     };
-    if !T::gate_closed(inode, range) {
+    let gate = T::gate(inode, range);
+    if gate == Gate::Open {
         // SAFETY: As above.
         unsafe { fill_folio(inode, folio) };
         return 0;
@@ -256,9 +260,15 @@ pub(super) unsafe extern "C" fn read_folio<T: CachedFile>(
         bindings::folio_get(folio);
         bindings::folio_unlock(folio);
     }
-    let wake = T::gate_wait(inode, range, Signals::Fatal, Some(fault_limit::<T>()));
+    let wake = T::gate_wait(
+        inode,
+        gate,
+        range,
+        Signals::Fatal,
+        Some(gate_limit::<T>(gate)),
+    );
     // SAFETY: The reference taken above is handed over.
-    unsafe { after_wait(inode, folio, wake) }
+    unsafe { after_wait(inode, folio, range, gate, wake) }
 }
 
 /// Ends a `read_folio` that had to wait: see there.
@@ -269,6 +279,8 @@ pub(super) unsafe extern "C" fn read_folio<T: CachedFile>(
 unsafe fn after_wait<T: CachedFile>(
     inode: &Inode<T>,
     folio: *mut bindings::folio,
+    range: ByteRange,
+    gate: Gate,
     wake: Wake,
 ) -> c_int {
     let look_anew = bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int;
@@ -281,7 +293,12 @@ unsafe fn after_wait<T: CachedFile>(
     unsafe {
         if matches!(wake, Wake::TimedOut | Wake::Overtaken) {
             bindings::folio_lock(folio);
-            if mapping_of(folio) == inode.mapping_raw() && !bindings::folio_test_uptodate(folio) {
+            // A gate that was closing is passed while it is. One that was closed the whole time is
+            // passed all the same, see above.
+            if mapping_of(folio) == inode.mapping_raw()
+                && !bindings::folio_test_uptodate(folio)
+                && T::gate(inode, range) <= gate
+            {
                 fill_folio(inode, folio);
                 result = 0;
             } else {
@@ -296,8 +313,8 @@ unsafe fn after_wait<T: CachedFile>(
 /// `address_space_operations::readahead`
 ///
 /// All folios are in the cache and locked, and no memory may be had from a filesystem: the caller
-/// has seen to that. If the gate is closed over any of them, none is
-/// consumed, and the caller takes them out again: a reader comes back for those it needs.
+/// has seen to that. Unless the gate is open over all of them, none is consumed, and the caller
+/// takes them out again: a reader comes back for those it needs.
 ///
 /// # Safety
 ///
@@ -314,7 +331,7 @@ pub(super) unsafe extern "C" fn readahead<T: CachedFile>(rac: *mut bindings::rea
     let Some(range) = ByteRange::new(pos, len) else {
         return;
     };
-    if T::gate_closed(inode, range) {
+    if T::gate(inode, range) != Gate::Open {
         return;
     }
     let mut batch = Batch::<T>::new();

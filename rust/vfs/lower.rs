@@ -97,6 +97,22 @@ impl LowerInode {
         self.0.get()
     }
 
+    /// Waits until nobody holds the `i_rwsem` who would make the caller wait for it.
+    ///
+    /// Context: process context, sleeps; no lock of the lower filesystem is held.
+    pub fn wait_unlocked(&self, exclusive: bool) {
+        // SAFETY: The inode lives; what is taken is released.
+        unsafe {
+            if exclusive {
+                bindings::inode_lock(self.as_raw());
+                bindings::inode_unlock(self.as_raw());
+            } else {
+                bindings::inode_lock_shared(self.as_raw());
+                bindings::inode_unlock_shared(self.as_raw());
+            }
+        }
+    }
+
     /// The file size.
     pub fn size(&self) -> i64 {
         // SAFETY: The inode lives.

@@ -29,7 +29,10 @@ use super::{
         Kiocb,
         Outcome, //
     },
-    range_set::ByteRange,
+    range_set::{
+        ByteRange,
+        Gate, //
+    },
     wait::{
         Signals,
         Wake, //
@@ -51,21 +54,25 @@ use kernel::{
 
 /// A filesystem whose regular files have a gated page cache.
 pub trait CachedFile: FileSystem {
-    /// Whether the gate is closed over some byte of `range`.
+    /// How the gate stands over `range`.
+    ///
+    /// At [`Gate::Closing`] one should step aside for a while, but may go on: whoever is closing it
+    /// will look at the cache once more. At [`Gate::Closed`] one must not.
     ///
     /// Contains a full memory barrier before it looks.
     ///
     /// Context: any; a folio lock is held.
-    fn gate_closed(inode: &Inode<Self>, range: ByteRange) -> bool;
+    fn gate(inode: &Inode<Self>, range: ByteRange) -> Gate;
 
-    /// Waits for the gate to open over `range`.
+    /// Waits until the gate over `range` stands better than `gate`.
     ///
-    /// Without a limit, or if the answer is [`Wake::Ready`], it may be closed again: look. With a
+    /// Without a limit, or if the answer is [`Wake::Ready`], it may stand so again: look. With a
     /// limit, one who finds it closed for ever anew is told so by [`Wake::Overtaken`].
     ///
     /// Context: process context, may sleep; no folio lock is held.
     fn gate_wait(
         inode: &Inode<Self>,
+        gate: Gate,
         range: ByteRange,
         signals: Signals,
         limit: Option<Jiffies>,
@@ -96,9 +103,16 @@ pub trait CachedFile: FileSystem {
     const FAULT_LIMIT_MS: u32;
 }
 
-/// [`CachedFile::FAULT_LIMIT_MS`] as the wait queue takes it.
-pub(super) fn fault_limit<T: CachedFile>() -> Jiffies {
-    msecs_to_jiffies(T::FAULT_LIMIT_MS)
+/// How long a read or a store steps aside for one who is closing the gate, in milliseconds: so that
+/// he gets done, if what he waits for is not what the reader or storer holds.
+const CLOSING_LIMIT_MS: u32 = 50;
+
+/// How long a read or a store waits at a gate that stands so.
+pub(super) fn gate_limit<T: CachedFile>(gate: Gate) -> Jiffies {
+    msecs_to_jiffies(match gate {
+        Gate::Closed => T::FAULT_LIMIT_MS,
+        Gate::Closing | Gate::Open => CLOSING_LIMIT_MS,
+    })
 }
 
 /// The address space operations of `T`'s regular files.

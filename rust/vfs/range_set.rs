@@ -13,7 +13,7 @@
 //! The set is made for two parties that each publish something and then look at the other's
 //! publication: one enters a range and then looks at a shared place (a page cache, say), the other
 //! puts something into that place and then asks the set. [`RangeTicket::enter`] and
-//! [`RangeSet::overlaps`] therefore both contain a full memory barrier, between what came
+//! [`RangeSet::gate`] therefore both contain a full memory barrier, between what came
 //! before them and what comes after, also where the answer costs a single load. At least one of
 //! the two parties sees the other.
 
@@ -85,6 +85,18 @@ impl ByteRange {
     }
 }
 
+/// What the members of a set say of a range, from good to bad.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gate {
+    /// No member overlaps it.
+    Open,
+    /// A member is about to close it, and is still looking at the shared place. What comes in there
+    /// now will be seen.
+    Closing,
+    /// A member has closed it, and does not look at the shared place any more.
+    Closed,
+}
+
 /// The tree itself; only ever used under the set's lock.
 struct Tree {
     root: bindings::rb_root_cached,
@@ -122,21 +134,22 @@ impl RangeSet {
         )
     }
 
-    /// Whether a member overlaps `range`.
+    /// What the members say of `range`.
     ///
     /// Contains a full barrier, see the module documentation.
     ///
     /// Context: any.
-    pub fn overlaps(&self, range: ByteRange) -> bool {
-        self.overlaps_before(range, u64::MAX)
+    pub fn gate(&self, range: ByteRange) -> Gate {
+        self.gate_before(range, u64::MAX)
     }
 
-    /// Whether a member that entered before `number` was given out overlaps `range`.
-    fn overlaps_before(&self, range: ByteRange, number: u64) -> bool {
+    /// What those members say of `range` that entered before `number` was given out.
+    fn gate_before(&self, range: ByteRange, number: u64) -> Gate {
         barrier::smp_mb(Full);
         if self.members.load(Relaxed) == 0 {
-            return false;
+            return Gate::Open;
         }
+        let mut gate = Gate::Open;
         let mut tree = self.tree.lock();
         let (start, last) = (range.start as ffi::c_ulong, range.last as ffi::c_ulong);
         let root = ptr::from_mut(&mut tree.root);
@@ -148,24 +161,34 @@ impl RangeSet {
                 let cell = node.cast::<UnsafeCell<bindings::interval_tree_node>>();
                 let ticket = kernel::container_of!(cell, RangeTicket, node);
                 if *(*ticket).number.get() < number {
-                    return true;
+                    if *(*ticket).closed.get() {
+                        return Gate::Closed;
+                    }
+                    gate = Gate::Closing;
                 }
                 node = bindings::interval_tree_iter_next(node, start, last);
             }
         }
-        false
+        gate
     }
 
-    /// Waits until no member overlaps `range` of those that are in the set now.
+    /// Waits until the gate over `range` is better than `gate`, as far as it is up to those that are
+    /// in the set now.
     ///
     /// Others may have entered since, so that the wait is not for ever: look again with
-    /// [`RangeSet::overlaps`] after publishing.
+    /// [`RangeSet::gate`] after publishing.
     ///
     /// Context: process context, may sleep.
-    pub fn wait_clear(&self, range: ByteRange, signals: Signals, limit: Option<Jiffies>) -> Wake {
+    pub fn wait_better(
+        &self,
+        gate: Gate,
+        range: ByteRange,
+        signals: Signals,
+        limit: Option<Jiffies>,
+    ) -> Wake {
         let number = self.tree.lock().next;
         self.waiters
-            .wait(signals, limit, || !self.overlaps_before(range, number))
+            .wait(signals, limit, || self.gate_before(range, number) < gate)
     }
 }
 
@@ -181,6 +204,8 @@ pub struct RangeTicket {
     node: UnsafeCell<bindings::interval_tree_node>,
     /// Tickets that entered a set later have greater numbers.
     number: UnsafeCell<u64>,
+    /// Whether the range is closed. Changed under the lock of the set.
+    closed: UnsafeCell<bool>,
     set: UnsafeCell<Option<Arc<RangeSet>>>,
     #[pin]
     _pin: PhantomPinned,
@@ -199,12 +224,13 @@ impl RangeTicket {
         pin_init!(Self {
             node: UnsafeCell::new(bindings::interval_tree_node::default()),
             number: UnsafeCell::new(0),
+            closed: UnsafeCell::new(false),
             set: UnsafeCell::new(None),
             _pin: PhantomPinned,
         })
     }
 
-    /// Makes `range` a member of `set`, unless the ticket is in a set already.
+    /// Makes `range` a member of `set`, closed, unless the ticket is in a set already.
     ///
     /// Contains a full barrier, see the module documentation.
     ///
@@ -228,12 +254,38 @@ impl RangeTicket {
         // SAFETY: The node is not linked (no set), pinned, and leaves the tree before it dies.
         unsafe {
             *self.number.get() = tree.next;
+            *self.closed.get() = true;
             bindings::interval_tree_insert(self.node.get(), ptr::from_mut(&mut tree.root));
         }
         tree.next = tree.next.wrapping_add(1);
         set.members.add(1, Relaxed);
         drop(tree);
         barrier::smp_mb(Full);
+    }
+
+    /// Closes the range, or says that it is merely about to be closed; nothing for a ticket that is
+    /// in no set.
+    ///
+    /// Contains a full barrier, see the module documentation.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else calls a method of this ticket at the same time.
+    ///
+    /// Context: any.
+    pub unsafe fn set_closed(self: Pin<&Self>, closed: bool) {
+        // SAFETY: The caller has the ticket for itself.
+        let Some(set) = (unsafe { (*self.set.get()).as_ref() }) else {
+            return;
+        };
+        let tree = set.tree.lock();
+        // SAFETY: The lock is held.
+        unsafe { *self.closed.get() = closed };
+        drop(tree);
+        barrier::smp_mb(Full);
+        if !closed {
+            set.waiters.wake_all();
+        }
     }
 
     /// Leaves the set, if the ticket is in one, and wakes those who wait on it.

@@ -214,7 +214,7 @@ impl<T: DirectFile> Prepared<T> {
         Ok(Self(transfer))
     }
 
-    /// Makes the transfer's range a member of `set` until the transfer has ended.
+    /// Makes the transfer's range a member of `set`, closed, until the transfer has ended.
     ///
     /// A second call does nothing. Contains a full barrier, see [`super::range_set`].
     pub fn enter(&mut self, set: &Arc<RangeSet>) {
@@ -222,10 +222,12 @@ impl<T: DirectFile> Prepared<T> {
         unsafe { self.0.ticket().enter(set, self.0.range) };
     }
 
-    /// Takes the transfer's range out of the set again, if it is in one.
-    pub fn leave(&mut self) {
+    /// Closes the range again, or opens it halfway to make it ready for closing.
+    ///
+    /// Contains a full barrier, see [`super::range_set`].
+    pub fn set_closed(&mut self, closed: bool) {
         // SAFETY: By the type invariants nobody else uses the ticket.
-        unsafe { self.0.ticket().leave() };
+        unsafe { self.0.ticket().set_closed(closed) };
     }
 
     /// Submits the transfer to the lower file.
