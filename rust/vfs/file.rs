@@ -307,13 +307,8 @@ impl<T: RegularFile> FileOps<T> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: The caller guarantees the file.
-            T::fsync(
-                unsafe { OpenFile::from_raw(file) },
-                start,
-                end,
-                datasync != 0,
-            )
-            .map(|()| 0)
+            let file = unsafe { OpenFile::from_raw(file) };
+            T::fsync(file, start, end, datasync != 0).map(|()| 0)
         })
     }
 

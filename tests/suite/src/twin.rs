@@ -203,7 +203,7 @@ fn in_process(f: impl FnOnce() -> Result<Vec<Step>>) -> Result<Vec<Step>> {
     let (exit, answer) = process::run(Duration::from_secs(30), || match f() {
         Ok(steps) => steps
             .iter()
-            .map(|s| format!("{}\t{}\n", s.what, s.answer))
+            .flat_map(|s| [&s.what, "\t", &s.answer, "\n"])
             .collect::<String>()
             .into_bytes(),
         Err(e) => format!("\0{e:#}").into_bytes(),

@@ -95,8 +95,8 @@ impl Region {
     /// Loads bytes one after the other.
     pub fn load(&self, offset: usize, len: usize) -> Vec<u8> {
         let ptr = self.at(offset, len);
-        // SAFETY: Inside the mapping, see `at`.
         (0..len)
+            // SAFETY: Inside the mapping, see `at`.
             .map(|i| unsafe { ptr.add(i).read_volatile() })
             .collect()
     }

@@ -70,8 +70,8 @@ impl Context {
     pub fn pick(path: &Path) -> Res<Self> {
         let path = cstr(path)?;
         // SAFETY: `path` is a live C string; flag 1 is `FSPICK_CLOEXEC`.
-        let fd =
-            check(unsafe { libc::syscall(libc::SYS_fspick, libc::AT_FDCWD, path.as_ptr(), 1) })?;
+        let fd = unsafe { libc::syscall(libc::SYS_fspick, libc::AT_FDCWD, path.as_ptr(), 1) };
+        let fd = check(fd)?;
         // SAFETY: The kernel just gave us this descriptor.
         let fd = unsafe { OwnedFd::from_raw_fd(fd as i32) };
         Ok(Self { fd })
