@@ -95,6 +95,7 @@ pub fn remove(
     let access = lower_mount(dir).want_write()?;
     let (parent, child) = (dentry.parent().lower()?, dentry.lower()?);
     remove(access.start_removing(parent, child)?)?;
+    dentry.unhash();
     dir.refresh();
     if let Some(inode) = dentry.inode() {
         inode.refresh();

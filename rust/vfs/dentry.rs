@@ -98,6 +98,15 @@ impl<'a, T: FileSystem> ChildDentry<'a, T> {
         Self(unsafe { Dentry::from_raw(dentry) })
     }
 
+    /// Takes the dentry out of the dcache, so that it dies with its last user. C: `d_drop()`.
+    ///
+    /// Kept as a negative one, it would keep the lower dentry, and with that the removed lower
+    /// inode and its blocks.
+    pub fn unhash(&self) {
+        // SAFETY: The dentry is referenced.
+        unsafe { bindings::d_drop(self.0.as_raw()) };
+    }
+
     /// The directory that the dentry is in.
     pub fn parent(&self) -> &Dentry<T> {
         // SAFETY: A dentry has a reference to its parent, which by the type invariant is the same
