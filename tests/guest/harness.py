@@ -8,6 +8,7 @@ the last line is `N passed, N failed, N skipped`.
 
 import contextlib
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -122,15 +123,23 @@ def mounted(source, point, kind, options=""):
 
 
 @contextlib.contextmanager
-def stack(device, kind):
+def stack(device, kind, options=""):
     """diofs over a directory of a fresh lower; yields (lower dir, diofs dir)."""
     load()
     make_lower(device, kind)
-    with mounted(device, LOWER, kind.partition("-")[0]):
+    with mounted(device, LOWER, kind.partition("-")[0], options):
         directory = os.path.join(LOWER, "dir")
         os.mkdir(directory)
         with mounted(directory, UPPER, "diofs"):
             yield directory, UPPER
+
+
+def statistics():
+    """What the module counted for its mount."""
+    with open("/proc/self/mountstats") as mounts:
+        _, _, mine = mounts.read().partition(f" mounted on {UPPER} with fstype diofs")
+    mine = mine.partition("\ndevice ")[0]
+    return {name: int(count) for name, count in re.findall(r"^\t(\w+): (\d+)$", mine, re.M)}
 
 
 def fsck(device):
