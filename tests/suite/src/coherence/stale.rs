@@ -5,9 +5,9 @@
 //! While a direct write is in flight somebody reads the same bytes through the cache, in one of
 //! many ways. Meanwhile old and new are right; once the completion was seen only new is.
 
-use super::queue::Engine;
+use super::queue::{Engine, Queue};
 use super::race::Racer;
-use super::scene::{NEW, OLD, Scene};
+use super::scene::{LIMIT, NEW, OLD, Scene};
 use crate::harness::{Ctx, Test, test};
 use crate::pattern::{check_any, pattern};
 use crate::sys::mem::{PAGE, READ, Region, Slice};
@@ -25,6 +25,8 @@ pub const TESTS: &[Test] = &[
     test("c4.read_before_the_range", |ctx| during(ctx, read_before)),
     test("c4.populate", |ctx| during(ctx, populate)),
     test("c4.sendfile", |ctx| during(ctx, sendfile)),
+    test("c4.uring_read", |ctx| during(ctx, uring_read)),
+    test("c4.nowait_read", nowait_read),
     test("c4.many_readers", |ctx| during(ctx, many_readers)),
     test("c4.fill_in_flight", fill_in_flight),
     test("c4.readahead_in_flight", readahead_in_flight),
@@ -129,6 +131,15 @@ fn sendfile(fd: &Arc<OwnedFd>, _: &Arc<Region>, at: usize, len: usize) -> Res<Ve
     Ok(bytes)
 }
 
+/// A cached read by io_uring, which first tries without waiting and then waits elsewhere.
+fn uring_read(fd: &Arc<OwnedFd>, _: &Arc<Region>, at: usize, len: usize) -> Res<Vec<u8>> {
+    let buffer = Slice::zeroed(len)?;
+    let mut queue = Queue::new(Engine::Uring, 1)?;
+    queue.read(fd, &buffer, at as u64)?;
+    let n = queue.reap(1, LIMIT)?[0].result?;
+    Ok(buffer.bytes(n))
+}
+
 /// Several threads at once, by different ways; what the first of them saw is brought back.
 fn many_readers(fd: &Arc<OwnedFd>, map: &Arc<Region>, at: usize, len: usize) -> Res<Vec<u8>> {
     let looks: [Look; 5] = [
@@ -150,6 +161,34 @@ fn many_readers(fd: &Arc<OwnedFd>, map: &Arc<Region>, at: usize, len: usize) -> 
         all.push(thread.join().unwrap_or(Ok(Vec::new()))?);
     }
     Ok(all.swap_remove(0))
+}
+
+/// Who may not wait gets an answer at once, if only that there is none.
+fn nowait_read(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    for warm in [false, true] {
+        let scene = Scene::new(ctx, LEN)?;
+        if warm {
+            scene.warm()?;
+        }
+        let (at, len) = RANGES[0];
+        let flight = scene.fly(Engine::Aio, at, len)?;
+        let fd = file::dup(&scene.cached)?;
+        let racer = Racer::start(move || -> Res<Vec<u8>> {
+            let buffer = Slice::zeroed(len)?;
+            let n = file::pread_nowait(&fd, &buffer, at as u64)?;
+            Ok(buffer.bytes(n))
+        });
+        let at_once = racer.finished_soon() || racer.finished_soon();
+        flight.land()?;
+        ensure!(at_once, "a read that must not wait waited, warm {warm}");
+        match racer.join()? {
+            Ok(seen) => check_any("the read during the write", &seen, &[OLD, NEW], at as u64)?,
+            Err(e) => ensure!(e.0 == libc::EAGAIN, "expected data or EAGAIN, saw {e}"),
+        }
+        scene.all_modes(NEW, at, len)?;
+    }
+    Ok(())
 }
 
 fn dropped_after_write(ctx: &Ctx) -> Result<()> {

@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     test("data.seen_below_after_sync", seen_below),
     test("data.cold", cold),
     test("data.advice", advice),
+    test("data.cached_once", cached_once),
 ];
 
 /// Places around which a filesystem changes its mind.
@@ -227,6 +228,37 @@ fn cold(ctx: &Ctx) -> Result<()> {
     check("written", &seen[..LEN], 1, 0)?;
     check_zero("hole", &seen[LEN..1_000_000], LEN as u64)?;
     check("far", &seen[1_000_000..], 2, 1_000_000)
+}
+
+/// What is in the cache above is not in the lower's too, at rest.
+fn cached_once(ctx: &Ctx) -> Result<()> {
+    const PAGES: u64 = 1024;
+    ctx.need_diofs()?;
+    ctx.need_direct()?;
+    let fd = file::create(&ctx.at("f"))?;
+    file::pwrite(&fd, &pattern(1, 0, PAGES as usize * PAGE), 0)?;
+    file::fsync(&fd)?;
+    let under = file::open(&ctx.under.join("f"), libc::O_RDONLY, 0)?;
+    for what in ["written", "read"] {
+        let above = fscall::cachestat(&fd, 0, 0)?.cached;
+        let below = fscall::cachestat(&under, 0, 0)?.cached;
+        ensure!(
+            above >= PAGES / 2,
+            "{what}: of {PAGES} pages {above} are cached"
+        );
+        ensure!(
+            below <= PAGES / 20,
+            "{what}: of {PAGES} pages the lower caches {below} too"
+        );
+        fscall::fadvise(&fd, 0, 0, libc::POSIX_FADV_DONTNEED)?;
+        check(
+            "read",
+            &file::pread_vec(&fd, PAGES as usize * PAGE, 0)?,
+            1,
+            0,
+        )?;
+    }
+    Ok(())
 }
 
 fn advice(ctx: &Ctx) -> Result<()> {

@@ -2,17 +2,20 @@
 
 //! Files and directories that are used after their names are gone.
 
-use crate::harness::{Ctx, Test, test};
+use crate::harness::{Ctx, Private, Test, test};
 use crate::pattern::{check, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
 use crate::sys::{file, path, stat};
 use crate::twin::twin;
 use anyhow::{Result, ensure};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     test("lifetime.unlinked", unlinked),
     test("lifetime.unlinked_frees_blocks", unlinked_frees_blocks),
+    test("lifetime.removed_frees_blocks", removed_frees_blocks),
     test("lifetime.removed_directory", removed_directory),
     test("lifetime.name_used_again", name_used_again),
     test("lifetime.many_files", many_files),
@@ -45,30 +48,77 @@ fn unlinked(ctx: &Ctx) -> Result<()> {
     })
 }
 
+/// Free blocks of the lower, once they are at least `least` or have not become so for a while.
+fn free_blocks(own: &Private, least: u64) -> Result<u64> {
+    let start = Instant::now();
+    loop {
+        let lower = file::open(&own.lower.dir, libc::O_RDONLY, 0)?;
+        file::syncfs(&lower)?;
+        let free = stat::statfs(&own.lower.dir)?.free;
+        if free >= least || start.elapsed() > Duration::from_secs(3) {
+            return Ok(free);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn big_file(p: &Path) -> Result<OwnedFd> {
+    let fd = file::create(p)?;
+    file::pwrite(&fd, &pattern(1, 0, 4 << 20), 0)?;
+    file::fsync(&fd)?;
+    Ok(fd)
+}
+
 fn unlinked_frees_blocks(ctx: &Ctx) -> Result<()> {
     let own = ctx.private(ctx.lower.kind, 64)?;
     drop(file::create(&own.at("warm"))?);
-    file::sync();
-    let before = stat::statfs(&own.lower.dir)?.free;
-    let fd = file::create(&own.at("f"))?;
-    file::pwrite(&fd, &pattern(1, 0, 4 << 20), 0)?;
-    file::fsync(&fd)?;
+    let before = free_blocks(&own, 0)?;
+    let fd = big_file(&own.at("f"))?;
     path::unlink(&own.at("f"))?;
-    let held = stat::statfs(&own.lower.dir)?.free;
+    let held = free_blocks(&own, 0)?;
     ensure!(held < before, "an open unlinked file holds no blocks");
     drop(fd);
-    file::sync();
-    let start = std::time::Instant::now();
-    while stat::statfs(&own.lower.dir)?.free < before && start.elapsed().as_secs() < 10 {
-        std::thread::sleep(std::time::Duration::from_millis(50));
-        file::sync();
-    }
-    let after = stat::statfs(&own.lower.dir)?.free;
+    let after = free_blocks(&own, before)?;
     ensure!(
         after >= before,
         "after the last close {} blocks are not free again",
         before - after
     );
+    own.finish()
+}
+
+/// What is closed and then removed in one way or another is gone with its blocks.
+fn removed_frees_blocks(ctx: &Ctx) -> Result<()> {
+    let own = ctx.private(ctx.lower.kind, 64)?;
+    for name in ["warm", "other"] {
+        drop(file::create(&own.at(name))?);
+    }
+    let before = free_blocks(&own, 0)?;
+    let (f, other) = (own.at("f"), own.at("other"));
+    for how in [
+        "unlink",
+        "rename over it",
+        "truncate",
+        "unlink by the other name",
+    ] {
+        drop(big_file(&f)?);
+        match how {
+            "unlink" => path::unlink(&f)?,
+            "rename over it" => path::rename(&other, &f)?,
+            "truncate" => path::truncate(&f, 0)?,
+            _ => {
+                path::link(&f, &own.at("g"))?;
+                path::unlink(&f)?;
+                path::unlink(&own.at("g"))?;
+            }
+        }
+        let after = free_blocks(&own, before)?;
+        ensure!(
+            after >= before,
+            "{how}: {} blocks are not free again",
+            before - after
+        );
+    }
     own.finish()
 }
 

@@ -59,8 +59,11 @@ fn count(ctx: &Ctx) -> Result<()> {
     file::pread_mem(&direct, &page, 0)?;
     expect("dio_reads", 1)?;
     let mut aio = Aio::new(4)?;
-    aio.run(Request::write(&direct, &page, 0), Duration::from_secs(10))?;
+    let hold = ctx.lower.device.hold_writes()?;
+    aio.submit_one(Request::write(&direct, &page, 0))?;
     expect("dio_async", 1)?;
+    hold.release()?;
+    aio.reap_all(1, Duration::from_secs(10))?;
     ensure!(
         grown("found_after")? == 0,
         "pages were found after a direct write"

@@ -115,6 +115,11 @@ pub fn preadv(fd: impl AsFd, parts: &[Slice], offset: u64, flags: i32) -> Res<us
     check_size(n)
 }
 
+/// A read that must not wait.
+pub fn pread_nowait(fd: impl AsFd, to: &Slice, offset: u64) -> Res<usize> {
+    preadv(fd, std::slice::from_ref(to), offset, RWF_NOWAIT)
+}
+
 /// `pwritev2` from pieces of mapped memory.
 pub fn pwritev(fd: impl AsFd, parts: &[Slice], offset: u64, flags: i32) -> Res<usize> {
     let iov = iovecs(parts);
