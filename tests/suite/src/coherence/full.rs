@@ -86,7 +86,7 @@ fn small_files(ctx: &Ctx) -> Result<()> {
     let own = ctx.private(ctx.lower.kind, MIB)?;
     leave_room(&own, 2 << 20)?;
     let (mut whole, mut refused) = (Vec::new(), 0);
-    for i in 0..300usize {
+    for i in 0..150usize {
         let name = own.at(&format!("s{i}"));
         let attempt = || -> Res<bool> {
             let fd = file::create(&name)?;

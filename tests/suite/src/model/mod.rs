@@ -18,8 +18,8 @@ use std::collections::VecDeque;
 use subject::Subject;
 
 pub const TESTS: &[Test] = &[
-    test("model.mixed", |ctx| walk(ctx, "mixed", 256 << 10, 2500)).limit(300),
-    test("model.few_pages", |ctx| walk(ctx, "few", 20_000, 2500)).limit(300),
+    test("model.mixed", |ctx| walk(ctx, "mixed", 256 << 10, 2000)).limit(300),
+    test("model.few_pages", |ctx| walk(ctx, "few", 20_000, 2000)).limit(300),
     test("model.large", |ctx| walk(ctx, "large", 3 << 20, 600)).limit(300),
 ];
 
