@@ -24,7 +24,6 @@
 
 #define DIOFS_CONST(type, name) static const type DIOFS_CONST_##name = (__force type)(name)
 
-DIOFS_CONST(unsigned int, FMODE_READ);
 DIOFS_CONST(unsigned int, FMODE_WRITE);
 DIOFS_CONST(unsigned int, FMODE_NOWAIT);
 DIOFS_CONST(unsigned int, FMODE_CAN_ODIRECT);
@@ -32,27 +31,19 @@ DIOFS_CONST(unsigned int, FMODE_NOCMTIME);
 DIOFS_CONST(unsigned int, FMODE_RANDOM);
 
 DIOFS_CONST(unsigned int, FOP_DIO_PARALLEL_WRITE);
-DIOFS_CONST(unsigned int, FOP_MMAP_SYNC);
 DIOFS_CONST(unsigned int, FOP_DONTCACHE);
 
 DIOFS_CONST(int, IOCB_DIRECT);
 DIOFS_CONST(int, IOCB_NOWAIT);
 DIOFS_CONST(int, IOCB_NOIO);
-DIOFS_CONST(int, IOCB_HIPRI);
 DIOFS_CONST(int, IOCB_DSYNC);
 DIOFS_CONST(int, IOCB_SYNC);
 DIOFS_CONST(int, IOCB_APPEND);
-DIOFS_CONST(int, IOCB_ATOMIC);
 DIOFS_CONST(int, IOCB_DONTCACHE);
 DIOFS_CONST(int, IOCB_WRITE);
 
 DIOFS_CONST(unsigned long, SB_RDONLY);
-DIOFS_CONST(unsigned long, SB_POSIXACL);
-DIOFS_CONST(unsigned long, SB_NOSUID);
-DIOFS_CONST(unsigned long, SB_NOATIME);
-DIOFS_CONST(unsigned long, SB_SYNCHRONOUS);
 DIOFS_CONST(unsigned long, SB_NOSEC);
-DIOFS_CONST(unsigned long, SB_ACTIVE);
 
 DIOFS_CONST(unsigned int, LOOKUP_FOLLOW);
 DIOFS_CONST(unsigned int, LOOKUP_DIRECTORY);
@@ -62,9 +53,5 @@ DIOFS_CONST(unsigned int, IOMAP_MAPPED);
 DIOFS_CONST(unsigned int, IOMAP_NOWAIT);
 
 DIOFS_CONST(unsigned int, GFP_KERNEL);
-DIOFS_CONST(unsigned int, GFP_NOFS);
-DIOFS_CONST(unsigned int, GFP_NOIO);
 DIOFS_CONST(unsigned int, __GFP_FS);
 
-DIOFS_CONST(u64, MAX_LFS_FILESIZE);
-DIOFS_CONST(u64, MAX_RW_COUNT);

@@ -24,11 +24,6 @@ void diofs_helper_inode_lock(struct inode *inode)
 	inode_lock(inode);
 }
 
-void diofs_helper_inode_lock_nested(struct inode *inode, unsigned int subclass)
-{
-	inode_lock_nested(inode, subclass);
-}
-
 void diofs_helper_inode_unlock(struct inode *inode)
 {
 	inode_unlock(inode);
@@ -69,11 +64,6 @@ unsigned int diofs_helper_inode_state_read_once(struct inode *inode)
 	return inode_state_read_once(inode);
 }
 
-void diofs_helper_mark_inode_dirty_sync(struct inode *inode)
-{
-	mark_inode_dirty_sync(inode);
-}
-
 struct timespec64 diofs_helper_inode_get_atime(const struct inode *inode)
 {
 	return inode_get_atime(inode);
@@ -97,17 +87,6 @@ void diofs_helper_inode_set_atime(struct inode *inode, struct timespec64 ts)
 void diofs_helper_inode_set_mtime(struct inode *inode, struct timespec64 ts)
 {
 	inode_set_mtime_to_ts(inode, ts);
-}
-
-void diofs_helper_i_uid_gid_copy(struct inode *dst, const struct inode *src)
-{
-	dst->i_uid = src->i_uid;
-	dst->i_gid = src->i_gid;
-}
-
-void diofs_helper_kiocb_start_write(struct kiocb *iocb)
-{
-	kiocb_start_write(iocb);
 }
 
 void diofs_helper_kiocb_end_write(struct kiocb *iocb)
@@ -165,11 +144,6 @@ struct mnt_idmap *diofs_helper_mnt_idmap(const struct vfsmount *mnt)
 	return mnt_idmap(mnt);
 }
 
-bool diofs_helper_is_idmapped_mnt(const struct vfsmount *mnt)
-{
-	return is_idmapped_mnt(mnt);
-}
-
 unsigned int diofs_helper_file_mode(const struct file *file)
 {
 	return (__force unsigned int)file->f_mode;
@@ -190,16 +164,6 @@ bool diofs_helper_is_nosec(const struct inode *inode)
 	return IS_NOSEC(inode);
 }
 
-bool diofs_helper_is_append(const struct inode *inode)
-{
-	return IS_APPEND(inode);
-}
-
-bool diofs_helper_is_immutable(const struct inode *inode)
-{
-	return IS_IMMUTABLE(inode);
-}
-
 struct inode *diofs_helper_alloc_inode_sb(struct super_block *sb,
 					  struct kmem_cache *cache, gfp_t gfp)
 {
@@ -217,11 +181,6 @@ struct kmem_cache *diofs_helper_kmem_cache_create(const char *name, size_t size,
 struct dentry *diofs_helper_dget(struct dentry *dentry)
 {
 	return dget(dentry);
-}
-
-umode_t diofs_helper_current_umask(void)
-{
-	return current_umask();
 }
 
 void diofs_helper_inode_spin_lock(struct inode *inode)

@@ -14,7 +14,6 @@
 loff_t diofs_helper_i_size_read(const struct inode *inode);
 void diofs_helper_i_size_write(struct inode *inode, loff_t size);
 void diofs_helper_inode_lock(struct inode *inode);
-void diofs_helper_inode_lock_nested(struct inode *inode, unsigned int subclass);
 void diofs_helper_inode_unlock(struct inode *inode);
 bool diofs_helper_inode_trylock(struct inode *inode);
 void diofs_helper_inode_lock_shared(struct inode *inode);
@@ -23,14 +22,11 @@ void diofs_helper_inode_unlock_shared(struct inode *inode);
 void diofs_helper_inode_dio_begin(struct inode *inode);
 void diofs_helper_inode_dio_end(struct inode *inode);
 unsigned int diofs_helper_inode_state_read_once(struct inode *inode);
-void diofs_helper_mark_inode_dirty_sync(struct inode *inode);
 struct timespec64 diofs_helper_inode_get_atime(const struct inode *inode);
 struct timespec64 diofs_helper_inode_get_mtime(const struct inode *inode);
 struct timespec64 diofs_helper_inode_get_ctime(const struct inode *inode);
 void diofs_helper_inode_set_atime(struct inode *inode, struct timespec64 ts);
 void diofs_helper_inode_set_mtime(struct inode *inode, struct timespec64 ts);
-void diofs_helper_i_uid_gid_copy(struct inode *dst, const struct inode *src);
-void diofs_helper_kiocb_start_write(struct kiocb *iocb);
 void diofs_helper_kiocb_end_write(struct kiocb *iocb);
 void diofs_helper_sb_start_write(struct super_block *sb);
 bool diofs_helper_sb_start_write_trylock(struct super_block *sb);
@@ -42,20 +38,16 @@ ssize_t diofs_helper_generic_write_sync(struct kiocb *iocb, ssize_t count);
 void diofs_helper_end_creating(struct dentry *child);
 void diofs_helper_end_removing(struct dentry *child);
 struct mnt_idmap *diofs_helper_mnt_idmap(const struct vfsmount *mnt);
-bool diofs_helper_is_idmapped_mnt(const struct vfsmount *mnt);
 unsigned int diofs_helper_file_mode(const struct file *file);
 void diofs_helper_file_mode_set(struct file *file, unsigned int mode);
 unsigned int diofs_helper_fop_flags(const struct file *file);
 bool diofs_helper_is_nosec(const struct inode *inode);
-bool diofs_helper_is_append(const struct inode *inode);
-bool diofs_helper_is_immutable(const struct inode *inode);
 struct inode *diofs_helper_alloc_inode_sb(struct super_block *sb,
 					  struct kmem_cache *cache, gfp_t gfp);
 struct kmem_cache *diofs_helper_kmem_cache_create(const char *name, size_t size,
 						  size_t align, unsigned int flags,
 						  void (*ctor)(void *));
 struct dentry *diofs_helper_dget(struct dentry *dentry);
-umode_t diofs_helper_current_umask(void);
 void diofs_helper_inode_spin_lock(struct inode *inode);
 void diofs_helper_inode_spin_unlock(struct inode *inode);
 kuid_t diofs_helper_inode_kuid(struct mnt_idmap *idmap, const struct inode *inode);
@@ -78,7 +70,6 @@ void diofs_helper_infof(struct fs_context *fc, const char *message);
 void diofs_helper_folio_get(struct folio *folio);
 void diofs_helper_folio_put(struct folio *folio);
 void diofs_helper_folio_lock(struct folio *folio);
-bool diofs_helper_folio_trylock(struct folio *folio);
 bool diofs_helper_folio_test_dirty(struct folio *folio);
 bool diofs_helper_folio_test_uptodate(struct folio *folio);
 size_t diofs_helper_folio_size(struct folio *folio);
@@ -95,7 +86,6 @@ void diofs_helper_mapping_set_error(struct address_space *mapping, int error);
 struct folio *diofs_helper_filemap_lock_folio(struct address_space *mapping, pgoff_t index);
 loff_t diofs_helper_readahead_pos(struct readahead_control *rac);
 size_t diofs_helper_readahead_length(struct readahead_control *rac);
-size_t diofs_helper_readahead_batch_length(struct readahead_control *rac);
 void diofs_helper_bvec_set_folio(struct bio_vec *bv, struct folio *folio, size_t len,
 				 size_t offset);
 bool diofs_helper_iov_iter_extract_will_pin(const struct iov_iter *iter);
@@ -111,8 +101,6 @@ unsigned int diofs_helper_memalloc_nofs_save(void);
 void diofs_helper_memalloc_nofs_restore(unsigned int flags);
 unsigned long diofs_helper_local_throttle_save(void);
 void diofs_helper_local_throttle_restore(unsigned long flags);
-bool diofs_helper_may_sleep(void);
-bool diofs_helper_queue_work(struct workqueue_struct *wq, struct work_struct *work);
 unsigned long diofs_helper_rlimit_fsize(void);
 void diofs_helper_cap_lower_sys_resource(struct cred *cred);
 

@@ -24,11 +24,6 @@ void diofs_helper_folio_lock(struct folio *folio)
 	folio_lock(folio);
 }
 
-bool diofs_helper_folio_trylock(struct folio *folio)
-{
-	return folio_trylock(folio);
-}
-
 bool diofs_helper_folio_test_dirty(struct folio *folio)
 {
 	return folio_test_dirty(folio);
@@ -107,11 +102,6 @@ loff_t diofs_helper_readahead_pos(struct readahead_control *rac)
 size_t diofs_helper_readahead_length(struct readahead_control *rac)
 {
 	return readahead_length(rac);
-}
-
-size_t diofs_helper_readahead_batch_length(struct readahead_control *rac)
-{
-	return readahead_batch_length(rac);
 }
 
 void diofs_helper_bvec_set_folio(struct bio_vec *bv, struct folio *folio, size_t len,

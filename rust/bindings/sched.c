@@ -48,16 +48,6 @@ void diofs_helper_local_throttle_restore(unsigned long flags)
 	current_restore_flags(flags, PF_LOCAL_THROTTLE);
 }
 
-bool diofs_helper_may_sleep(void)
-{
-	return in_task() && !irqs_disabled() && !in_atomic();
-}
-
-bool diofs_helper_queue_work(struct workqueue_struct *wq, struct work_struct *work)
-{
-	return queue_work(wq, work);
-}
-
 void diofs_helper_cap_lower_sys_resource(struct cred *cred)
 {
 	cap_lower(cred->cap_effective, CAP_SYS_RESOURCE);
