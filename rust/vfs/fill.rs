@@ -12,13 +12,15 @@ use super::{
         BvecIter,
         Direction, //
     },
-    folio::{
-        folio_range,
-        offset_within, //
-    },
+    folio::folio_range,
     mapping::{
         gate_limit,
         CachedFile, //
+    },
+    part::{
+        self,
+        split_run,
+        Part, //
     },
     range_set::{
         ByteRange,
@@ -34,10 +36,7 @@ use super::{
 use crate::bindings;
 use core::{
     marker::PhantomData,
-    ptr::{
-        self,
-        NonNull, //
-    },
+    ptr, //
 };
 use kernel::prelude::*;
 
@@ -73,14 +72,6 @@ pub(super) static IOMAP_OPS: bindings::iomap_ops = bindings::iomap_ops {
     iomap_end: None,
     iomap_next: Some(next_mapping),
 };
-
-/// A part of a locked folio that the store has to fill.
-struct Part {
-    folio: NonNull<bindings::folio>,
-    pos: i64,
-    offset: usize,
-    len: usize,
-}
 
 /// Parts of folios to fill, in ascending order.
 ///
@@ -118,24 +109,16 @@ impl<T: CachedFile> Batch<T> {
         ctx: *mut bindings::iomap_read_folio_ctx,
         len: usize,
     ) -> c_int {
-        // SAFETY: The caller guarantees the pointers; the context was made by `run` below.
-        let (batch, folio, pos, offset) = unsafe {
-            let (folio, pos) = ((*ctx).cur_folio, (*iter).pos);
+        // SAFETY: The caller guarantees the pointers. The folio stays locked until iomap is told that
+        // the part is finished, which ends the part.
+        let (batch, part) = unsafe {
             (
                 &mut *(*ctx).read_ctx.cast::<Self>(),
-                folio,
-                pos,
-                offset_within(folio, pos, len),
+                Part::new((*ctx).cur_folio, (*iter).pos, len),
             )
         };
-        let (Some(folio), Some(offset)) = (NonNull::new(folio), offset) else {
+        let Some(part) = part else {
             return EIO.to_errno();
-        };
-        let part = Part {
-            folio,
-            pos,
-            offset,
-            len,
         };
         // INVARIANT: Returning zero makes iomap count the range as pending.
         match batch.parts.push(part, GFP_KERNEL) {
@@ -156,9 +139,9 @@ impl<T: CachedFile> Batch<T> {
                 // SAFETY: By the type invariants the part is pending; this ends it.
                 unsafe {
                     bindings::iomap_finish_folio_read(
-                        part.folio.as_ptr(),
-                        part.offset,
-                        part.len,
+                        part.folio(),
+                        part.offset(),
+                        part.len(),
                         error,
                     );
                 }
@@ -168,37 +151,16 @@ impl<T: CachedFile> Batch<T> {
     }
 }
 
-/// Splits off the leading parts that are contiguous in the file; `None` when there are no parts.
-fn split_run(parts: &[Part]) -> Option<(&[Part], &[Part])> {
-    let mut end = parts.first()?.pos;
-    let mut count = 0usize;
-    for part in parts {
-        if part.pos != end {
-            break;
-        }
-        end = end.saturating_add_unsigned(part.len as u64);
-        count = count.saturating_add(1);
-    }
-    parts.split_at_checked(count)
-}
-
 /// Reads one contiguous run from the store; what the store does not have reads as zeros.
 fn fill_run<T: CachedFile>(inode: &Inode<T>, run: &[Part]) -> Result {
+    let (pos, len) = part::extent(run)?;
     let mut bvecs = KVec::with_capacity(run.len(), GFP_KERNEL)?;
-    let mut len = 0usize;
     for part in run {
-        let mut bvec = bindings::bio_vec::default();
-        // SAFETY: The part lies within its folio, which stays locked until the part is finished.
-        unsafe {
-            bindings::bvec_set_folio(&mut bvec, part.folio.as_ptr(), part.len, part.offset);
-        }
-        bvecs.push(bvec, GFP_KERNEL)?;
-        len = len.checked_add(part.len).ok_or(EOVERFLOW)?;
+        bvecs.push(part.bvec(), GFP_KERNEL)?;
     }
     // SAFETY: The folios are locked and referenced by the page cache until the parts are finished,
     // which happens after this call; `len` is the sum.
     let mut iter = unsafe { BvecIter::new(Direction::ToPages, &bvecs, len) };
-    let pos = run.first().map_or(0, |part| part.pos);
     T::fill(inode, pos, &mut iter)?;
     iter.zero_rest();
     Ok(())

@@ -44,6 +44,7 @@ pub mod lower_file;
 pub mod lower_mount;
 pub mod mapping;
 pub mod namei;
+pub mod part;
 pub mod pin;
 pub mod range_set;
 pub mod registration;

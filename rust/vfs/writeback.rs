@@ -16,6 +16,11 @@ use super::{
         Direction, //
     },
     mapping::CachedFile,
+    part::{
+        self,
+        split_run,
+        Part, //
+    },
     scope::NofsGuard,
     Inode, //
 };
@@ -33,13 +38,17 @@ use kernel::{
 };
 
 /// Dirty bytes of one folio that is under writeback.
-struct Part {
-    folio: NonNull<bindings::folio>,
-    pos: u64,
+struct DirtyPart {
+    /// What is written: up to the end of the file.
+    part: Part,
     /// What iomap counts: whole blocks.
     blocks: usize,
-    /// What is written: blocks up to the end of the file.
-    data: usize,
+}
+
+impl AsRef<Part> for DirtyPart {
+    fn as_ref(&self) -> &Part {
+        &self.part
+    }
 }
 
 /// Parts that are collected until they are worth a write.
@@ -50,7 +59,7 @@ struct Part {
 /// stays under writeback until `iomap_finish_folio_write` is called for the part.
 struct Batch<'a, T: CachedFile> {
     inode: &'a Inode<T>,
-    parts: KVVec<Part>,
+    parts: KVVec<DirtyPart>,
     bvecs: KVVec<bindings::bio_vec>,
     bytes: usize,
     _fs: PhantomData<T>,
@@ -113,17 +122,17 @@ impl<'a, T: CachedFile> Batch<'a, T> {
         let data = usize::try_from(end_pos.saturating_sub(pos))
             .unwrap_or(usize::MAX)
             .min(blocks);
-        let Some(folio) = NonNull::new(folio) else {
+        // SAFETY: The folio is locked now, and under writeback until iomap is told that the part is
+        // finished, which ends the part.
+        let Some(part) = (unsafe { Part::new(folio, pos as i64, data) }) else {
             return EIO.to_errno() as isize;
         };
-        let part = Part {
-            folio,
-            pos,
-            blocks,
-            data,
-        };
         // INVARIANT: Returning the length makes iomap count the part as pending.
-        if batch.parts.push_within_capacity(part).is_err() {
+        if batch
+            .parts
+            .push_within_capacity(DirtyPart { part, blocks })
+            .is_err()
+        {
             // `reserve` made room for every block of the folio.
             return ENOMEM.to_errno() as isize;
         }
@@ -135,7 +144,7 @@ impl<'a, T: CachedFile> Batch<'a, T> {
     ///
     /// Context: process context, may sleep; no folio is locked.
     fn submit(&mut self) {
-        let mut rest: &[Part] = &self.parts;
+        let mut rest: &[DirtyPart] = &self.parts;
         while let Some((run, after)) = split_run(rest) {
             if let Err(error) = write_run(self.inode, run, &mut self.bvecs) {
                 self.inode.set_mapping_error(error);
@@ -145,7 +154,7 @@ impl<'a, T: CachedFile> Batch<'a, T> {
                 unsafe {
                     bindings::iomap_finish_folio_write(
                         self.inode.as_raw(),
-                        part.folio.as_ptr(),
+                        part.part.folio(),
                         part.blocks,
                     );
                 }
@@ -164,41 +173,19 @@ impl<T: CachedFile> Drop for Batch<'_, T> {
     }
 }
 
-/// Splits off the leading parts that are contiguous in the file; `None` when there are no parts.
-fn split_run(parts: &[Part]) -> Option<(&[Part], &[Part])> {
-    let mut end = parts.first()?.pos;
-    let mut count = 0usize;
-    for part in parts {
-        if part.pos != end {
-            break;
-        }
-        end = end.saturating_add(part.data as u64);
-        count = count.saturating_add(1);
-    }
-    parts.split_at_checked(count)
-}
-
 /// Writes one contiguous run to the store. `bvecs` has room for all parts of the batch.
 fn write_run<T: CachedFile>(
     inode: &Inode<T>,
-    run: &[Part],
+    run: &[DirtyPart],
     bvecs: &mut KVVec<bindings::bio_vec>,
 ) -> Result {
+    let (pos, len) = part::extent(run)?;
     bvecs.clear();
-    let mut len = 0usize;
-    for part in run {
-        let mut bvec = bindings::bio_vec::default();
-        // SAFETY: The part lies within its folio, which is under writeback and therefore stays.
-        unsafe {
-            let offset = part
-                .pos
-                .saturating_sub(bindings::folio_pos(part.folio.as_ptr()) as u64);
-            bindings::bvec_set_folio(&mut bvec, part.folio.as_ptr(), part.data, offset as usize);
-        }
-        bvecs.push_within_capacity(bvec).map_err(|_| ENOMEM)?;
-        len = len.checked_add(part.data).ok_or(EOVERFLOW)?;
+    for dirty in run {
+        bvecs
+            .push_within_capacity(dirty.part.bvec())
+            .map_err(|_| ENOMEM)?;
     }
-    let pos = run.first().map_or(0, |part| part.pos as i64);
     // SAFETY: The folios are under writeback until the parts are finished, after this call.
     let mut iter = unsafe { BvecIter::new(Direction::FromPages, bvecs, len) };
     T::write_back(inode, pos, &mut iter)
