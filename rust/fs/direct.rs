@@ -34,9 +34,9 @@ use crate::vfs::{
         Hold,
         InodeLock, //
     },
+    pin::PinnedBuffer,
     range_set::ByteRange,
     transfer::{
-        Buffer,
         Context,
         DirectFile,
         Finished,
@@ -157,12 +157,12 @@ fn with_buffer<E: From<Error>>(
     kiocb: &mut Kiocb<'_, Diofs>,
     iter: &mut IovIter<'_>,
     direction: Direction,
-    transfer: impl FnOnce(&mut Kiocb<'_, Diofs>, Buffer) -> Result<Outcome, E>,
+    transfer: impl FnOnce(&mut Kiocb<'_, Diofs>, PinnedBuffer) -> Result<Outcome, E>,
 ) -> Result<Outcome, E> {
     let inode = kiocb.inode();
     let total = iter.remaining();
     let mem_align = kiocb.file().data().mem_align;
-    let buffer = Buffer::pin(iter, direction, mem_align)?;
+    let buffer = PinnedBuffer::pin(iter, direction, mem_align)?;
     let outcome = transfer(kiocb, buffer);
     match &outcome {
         Ok(Outcome::Done(bytes)) => iter.revert(total.saturating_sub(*bytes)),
@@ -174,7 +174,7 @@ fn with_buffer<E: From<Error>>(
 }
 
 /// Reads with the inode lock held: flushes the range and submits.
-fn read_locked(kiocb: &mut Kiocb<'_, Diofs>, buffer: Buffer) -> Result<Outcome> {
+fn read_locked(kiocb: &mut Kiocb<'_, Diofs>, buffer: PinnedBuffer) -> Result<Outcome> {
     let inode = kiocb.inode();
     let Some(range) = ByteRange::new(kiocb.pos(), buffer.size()) else {
         return Err(EINVAL);
@@ -250,7 +250,7 @@ fn lock_for_write<'a>(
 /// Writes with the inode lock held.
 fn write_locked(
     kiocb: &mut Kiocb<'_, Diofs>,
-    buffer: Buffer,
+    buffer: PinnedBuffer,
     range: ByteRange,
 ) -> Result<Outcome, Failure> {
     let inode = kiocb.inode();

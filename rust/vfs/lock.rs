@@ -69,11 +69,6 @@ impl<'a, T: FileSystem> InodeLock<'a, T> {
             _task: NotThreadSafe,
         })
     }
-
-    /// How the lock is held.
-    pub fn hold(&self) -> Hold {
-        self.hold
-    }
 }
 
 impl<T: FileSystem> Drop for InodeLock<'_, T> {

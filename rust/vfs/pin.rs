@@ -29,7 +29,7 @@ use kernel::{
 ///
 /// `bvecs` names `len` bytes of pages that stay valid until this is dropped: pinned by it if
 /// `pinned`, else kept by the one who made the iterator.
-pub(super) struct PinnedBuffer {
+pub struct PinnedBuffer {
     bvecs: KVVec<bindings::bio_vec>,
     len: usize,
     pinned: bool,
@@ -52,11 +52,7 @@ impl PinnedBuffer {
     ///
     /// `EFAULT` if some of the memory is not there, `EINVAL` if some of it is not aligned,
     /// `ENOMEM`. The iterator is where it was.
-    pub(super) fn pin(
-        iter: &mut IovIter<'_>,
-        direction: Direction,
-        mem_align: u32,
-    ) -> Result<Self> {
+    pub fn pin(iter: &mut IovIter<'_>, direction: Direction, mem_align: u32) -> Result<Self> {
         let total = iter.remaining();
         // SAFETY: The iterator is valid.
         let (pages, pinned, user) = unsafe {
@@ -120,7 +116,7 @@ impl PinnedBuffer {
     }
 
     /// How many bytes the buffer holds.
-    pub(super) fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.len
     }
 

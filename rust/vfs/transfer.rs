@@ -17,7 +17,6 @@
 
 use super::{
     bvec::Direction,
-    iov::IovIter,
     kiocb::{
         Kiocb,
         Outcome,
@@ -89,27 +88,6 @@ pub enum Context {
     Completion,
 }
 
-/// Pages to transfer, pinned, before any lock is taken.
-pub struct Buffer(PinnedBuffer);
-
-impl Buffer {
-    /// Pins the pages of `iter`, which moves to its end.
-    ///
-    /// Context: process context, no locks held.
-    ///
-    /// # Errors
-    ///
-    /// `EFAULT`, `EINVAL` (not aligned to `mem_align`), `ENOMEM`; the iterator is where it was.
-    pub fn pin(iter: &mut IovIter<'_>, direction: Direction, mem_align: u32) -> Result<Self> {
-        PinnedBuffer::pin(iter, direction, mem_align).map(Self)
-    }
-
-    /// How many bytes the buffer holds.
-    pub fn size(&self) -> usize {
-        self.0.len()
-    }
-}
-
 /// What the completion needs of the submission, and leaves for it.
 struct State {
     file: Option<LowerFile>,
@@ -172,7 +150,7 @@ impl<T: DirectFile> Prepared<T> {
     pub fn new(
         upper: &Kiocb<'_, T>,
         file: LowerFile,
-        buffer: Buffer,
+        buffer: PinnedBuffer,
         range: ByteRange,
     ) -> Result<Self> {
         let inode = upper.inode();
@@ -188,7 +166,7 @@ impl<T: DirectFile> Prepared<T> {
             kiocb.ki_ioprio = (*upper.as_raw()).ki_ioprio;
             kiocb.ki_write_stream = (*upper.as_raw()).ki_write_stream;
         }
-        let direction = buffer.0.direction();
+        let direction = buffer.direction();
         if direction == Direction::FromPages {
             kiocb.ki_flags |= bindings::IOCB_WRITE;
         }
@@ -201,7 +179,7 @@ impl<T: DirectFile> Prepared<T> {
                 range,
                 state: UnsafeCell::new(State {
                     file: Some(file),
-                    buffer: Some(buffer.0),
+                    buffer: Some(buffer),
                     upper: None,
                     result: 0,
                 }),
