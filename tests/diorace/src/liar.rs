@@ -91,7 +91,7 @@ impl Liar {
                 self.words[(first + at + 1) % self.words.len()].load(Ordering::Relaxed)
             }
             Class::Exposed => rng.next() | 1,
-            Class::Lost | Class::Short | Class::Size => true_word,
+            Class::Lost | Class::Resurrected | Class::Short | Class::Size => true_word,
         };
         self.told
             .fetch_add(u64::from(out[at] != true_word), Ordering::Relaxed);

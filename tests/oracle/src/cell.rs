@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::clock::{NEVER, Ordinal};
+use crate::entry::Entry;
 use crate::record::{Record, overlap};
 use crate::word::Tag;
 
@@ -18,15 +19,19 @@ const CROWD: usize = 8;
 /// A piece of the file and its writes, in the order in which they were announced.
 #[derive(Debug)]
 pub(crate) struct Cell {
-    live: Vec<Arc<Record>>,
-    past: VecDeque<Arc<Record>>,
+    live: Vec<Entry>,
+    past: VecDeque<Entry>,
     crowd: usize,
 }
 
 impl Cell {
-    pub(crate) fn new(initial: &Arc<Record>) -> Self {
+    pub(crate) fn new(initial: [&Arc<Record>; 2], words: &Range<u64>) -> Self {
+        let entries = initial.map(|record| Entry::new(record, words));
         Self {
-            live: vec![Arc::clone(initial)],
+            live: entries
+                .into_iter()
+                .filter(|w| !w.range.is_empty())
+                .collect(),
             past: VecDeque::new(),
             crowd: CROWD,
         }
@@ -35,31 +40,30 @@ impl Cell {
     /// Adds a write that is about to be submitted. `words` is the cell's own range.
     pub(crate) fn add(
         &mut self,
-        record: Arc<Record>,
+        record: &Arc<Record>,
         words: &Range<u64>,
         horizon: impl FnOnce() -> Ordinal,
     ) {
         if self.live.len() >= self.crowd {
-            self.prune(words, horizon());
+            self.prune(horizon());
             self.crowd = CROWD.max(self.live.len() * 2);
         }
-        self.live.push(record);
+        self.live.push(Entry::new(record, words));
     }
 
     /// Drops what can never be legal again: a write is superfluous when, for every read under way
     /// or to come, a single later one supersedes all of it that lies in this cell.
-    fn prune(&mut self, words: &Range<u64>, horizon: Ordinal) {
+    fn prune(&mut self, horizon: Ordinal) {
         let keep: Vec<bool> = self
             .live
             .iter()
             .map(|w| {
-                let mine = overlap(&w.words, words);
-                let end = w.end();
+                let end = w.record.end();
                 end == NEVER
                     || !self
                         .live
                         .iter()
-                        .any(|x| x.supersedes(end, horizon, &mine) == mine)
+                        .any(|x| x.supersedes(end, horizon, &w.range) == w.range)
             })
             .collect();
         let mut keep = keep.into_iter();
@@ -70,51 +74,101 @@ impl Cell {
                 if past.len() == PAST {
                     past.pop_front();
                 }
-                past.push_back(Arc::clone(w));
+                past.push_back(w.clone());
             }
             stays
         });
     }
 
+    /// Takes everything out, because the words are about to move.
+    pub(crate) fn take(&mut self) -> Vec<Entry> {
+        self.past.clear();
+        std::mem::take(&mut self.live)
+    }
+
+    /// Puts an entry in that has been moved here.
+    pub(crate) fn put(&mut self, entry: Entry) {
+        if !self.live.iter_mut().any(|known| known.join(&entry)) {
+            self.live.push(entry);
+        }
+    }
+
     /// The live writes, oldest announcement first.
-    pub(crate) fn live(&self) -> &[Arc<Record>] {
+    pub(crate) fn live(&self) -> &[Entry] {
         &self.live
     }
 
     /// Live and remembered writes.
-    pub(crate) fn known(&self) -> impl Iterator<Item = &Arc<Record>> {
+    pub(crate) fn known(&self) -> impl Iterator<Item = &Entry> {
         self.past.iter().chain(&self.live)
     }
 
-    /// The live write with this tag that has words in `run`.
-    pub(crate) fn find(&self, tag: Tag, run: &Range<u64>) -> Option<&Arc<Record>> {
-        let mut newest_first = self.live.iter().rev();
-        newest_first.find(|w| w.tag == tag && !overlap(&w.words, run).is_empty())
+    /// The live writes with this tag that have words in `run` and were moved so far, newest first.
+    /// How far zeroes were moved cannot be seen.
+    pub(crate) fn matching(
+        &self,
+        tag: Tag,
+        by: i64,
+        run: Range<u64>,
+    ) -> impl Iterator<Item = &Entry> {
+        self.live.iter().rev().filter(move |w| {
+            w.record.tag == tag
+                && (w.by == by || tag == Tag::HOLE)
+                && !overlap(&w.range, &run).is_empty()
+        })
     }
 
-    /// The newest write that makes one which ended at `end` illegal for a read starting at `read`,
-    /// and the words of `run` for which it does.
-    pub(crate) fn superseder(
+    /// What makes a write that ended at `end` illegal at a place for a read starting at `read`: a cut
+    /// if there is one, else the newest write.
+    pub(crate) fn superseder(&self, end: Ordinal, read: Ordinal, place: u64) -> Option<&Entry> {
+        let run = place..place + 1;
+        let hits = self
+            .known()
+            .filter(|x| !x.supersedes(end, read, &run).is_empty());
+        hits.max_by_key(|x| (x.record.change.is_some(), x.record.start))
+    }
+
+    /// The parts of `run` in which a write is legal by rule (b).
+    pub(crate) fn legal_parts(
         &self,
-        end: Ordinal,
+        w: &Entry,
         read: Ordinal,
         run: &Range<u64>,
-    ) -> Option<(&Arc<Record>, Range<u64>)> {
-        self.live
-            .iter()
-            .map(|x| (x, x.supersedes(end, read, run)))
-            .filter(|(_, words)| !words.is_empty())
-            .max_by_key(|(x, _)| x.start)
+    ) -> Vec<Range<u64>> {
+        let end = w.record.end();
+        let mut parts = vec![overlap(&w.range, run)];
+        for x in &self.live {
+            let hidden = x.supersedes(end, read, run);
+            if !hidden.is_empty() {
+                subtract(&mut parts, &hidden);
+            }
+        }
+        parts
     }
 
     /// Rule (b) for a single word.
-    pub(crate) fn is_legal(&self, w: &Record, read: Ordinal, word: u64) -> bool {
-        let run = word..word + 1;
-        let end = w.end();
-        !overlap(&w.words, &run).is_empty()
+    pub(crate) fn is_legal(&self, w: &Entry, read: Ordinal, place: u64) -> bool {
+        let run = place..place + 1;
+        let end = w.record.end();
+        w.range.contains(&place)
             && !self
                 .live
                 .iter()
                 .any(|x| !x.supersedes(end, read, &run).is_empty())
     }
+}
+
+/// Takes a range away from a list of ranges.
+pub(crate) fn subtract(parts: &mut Vec<Range<u64>>, hidden: &Range<u64>) {
+    let mut rest = Vec::new();
+    for part in parts.drain(..) {
+        let before = part.start..part.end.min(hidden.start);
+        let after = part.start.max(hidden.end)..part.end;
+        rest.extend(
+            [before, after]
+                .into_iter()
+                .filter(|piece| !piece.is_empty()),
+        );
+    }
+    *parts = rest;
 }

@@ -3,9 +3,10 @@
 
 use std::ops::Range;
 
-use crate::cell::Cell;
+use crate::cell::{Cell, subtract};
+use crate::entry::Entry;
 use crate::finding::{Class, Finding, OpView, Seen, Severity, Tally};
-use crate::history::{History, Initial, Read};
+use crate::history::{History, Read};
 use crate::record::{Record, overlap};
 use crate::word::{Tag, WORD};
 use crate::zone::Profile;
@@ -22,6 +23,9 @@ impl History {
         let first = offset / WORD;
         let all = first..first + words.len() as u64;
         let inside = overlap(&all, &(0..self.len_bytes() / WORD));
+        // Held until the end, so that nothing moves meanwhile.
+        let layout = self.layout();
+        let moving = layout.disturbs(read);
         for nth in self.cells_of(&inside) {
             let piece = overlap(&self.cell_words(nth), &inside);
             let slice = &words[(piece.start - first) as usize..(piece.end - first) as usize];
@@ -31,8 +35,13 @@ impl History {
                 cell: &cell,
                 read,
                 tally,
+                moved: layout.moved,
             };
-            judge.piece(piece, slice);
+            if moving {
+                judge.anywhere(piece, slice);
+            } else {
+                judge.piece(piece, slice);
+            }
         }
     }
 }
@@ -68,6 +77,8 @@ struct Judge<'a> {
     cell: &'a Cell,
     read: &'a Read,
     tally: &'a mut Tally,
+    /// Whether words may be elsewhere than where they were written.
+    moved: bool,
 }
 
 impl Judge<'_> {
@@ -77,10 +88,11 @@ impl Judge<'_> {
         let mut at = piece.start;
         while at < piece.end {
             let rest = &words[(at - piece.start) as usize..];
-            match key.owner(rest[0], at) {
-                Some(tag) => {
-                    let len = key.run(tag, at, rest).max(1) as u64;
-                    self.owned(tag, at..at + len, rest[0]);
+            match self.owner(rest[0], at) {
+                Some((tag, by)) => {
+                    let origin = at.saturating_add_signed(-by);
+                    let len = key.run(tag, origin, rest).max(1) as u64;
+                    self.owned(tag, by, at..at + len, rest[0]);
                     at += len;
                 }
                 None => {
@@ -91,57 +103,126 @@ impl Judge<'_> {
         }
     }
 
-    /// Words in their right place: legal unless superseded.
-    fn owned(&mut self, tag: Tag, run: Range<u64>, raw: u64) {
-        match self.cell.find(tag, &run) {
-            Some(record) if overlap(&record.words, &run) != run => {
-                // A word names its place, so no write put these here.
-                self.report(Class::Exposed, run, raw, None, None);
+    /// The write that a word belongs to and how far it was moved, if it may be here.
+    fn owner(&self, raw: u64, at: u64) -> Option<(Tag, i64)> {
+        if raw == 0 {
+            return Some((Tag::HOLE, 0));
+        }
+        let (tag, place) = self.history.key.decode(raw);
+        if tag == Tag::HOLE {
+            return None;
+        }
+        if place == at as u32 {
+            return Some((tag, 0));
+        }
+        let by = at as i64 - i64::from(place);
+        let known = || self.cell.matching(tag, by, at..at + 1).next().is_some();
+        (self.moved && known()).then_some((tag, by))
+    }
+
+    /// Words read while all words were on the move: they must be words of this file.
+    fn anywhere(&mut self, piece: Range<u64>, words: &[u64]) {
+        for (at, raw) in piece.zip(words) {
+            let (tag, place) = self.history.key.decode(*raw);
+            let inside = u64::from(place) * WORD < self.history.len_bytes();
+            let known = tag != Tag::HOLE && inside && self.history.issued(tag);
+            if *raw != 0 && !known {
+                self.stray(*raw, at);
             }
-            Some(record) if record.start >= self.read.end => {
-                self.report(Class::Exposed, run, raw, Some(record), None);
-            }
-            Some(record) => self.current(record, run, raw),
-            None if tag == Tag::HOLE && self.history.config.initial != Initial::Hole => {
-                self.report(Class::Lost, run, raw, None, None);
-            }
-            None if self.history.issued(tag) => self.pruned(tag, run, raw),
-            None => self.report(Class::Exposed, run, raw, None, None),
         }
     }
 
-    /// Words of a write that is on record.
-    fn current(&mut self, record: &Record, run: Range<u64>, raw: u64) {
-        let hit = self.cell.superseder(record.end(), self.read.start, &run);
-        let Some((by, bad)) = hit else {
-            return;
-        };
-        let word = if bad.start == run.start {
-            raw
-        } else {
-            self.history.key.encode(record.tag, bad.start)
-        };
-        self.report(Class::Stale, bad.clone(), word, Some(record), Some(by));
-        // Other parts of the run may be superseded by other writes.
-        for part in [run.start..bad.start, bad.end..run.end] {
-            if !part.is_empty() {
-                let word = self.history.key.encode(record.tag, part.start);
-                self.current(record, part, word);
+    /// Words in their right place: legal unless superseded.
+    fn owned(&mut self, tag: Tag, by: i64, run: Range<u64>, raw: u64) {
+        let read = self.read;
+        let mut wrong = vec![run.clone()];
+        for w in self.cell.matching(tag, by, run.clone()) {
+            if w.record.start >= read.end {
+                continue;
             }
+            for part in self.cell.legal_parts(w, read.start, &run) {
+                subtract(&mut wrong, &part);
+            }
+            if wrong.is_empty() {
+                return;
+            }
+        }
+        let origin = |at: u64| at.saturating_add_signed(-by);
+        for part in wrong {
+            let mut at = part.start;
+            while at < part.end {
+                let raw = if at == run.start {
+                    raw
+                } else {
+                    self.history.key.encode(tag, origin(at))
+                };
+                at = self.wrong(tag, by, at..part.end, raw);
+            }
+        }
+    }
+
+    /// Reports the first of these words, which are all illegal, and those that are wrong in the same
+    /// way; says where they end.
+    fn wrong(&mut self, tag: Tag, by: i64, run: Range<u64>, raw: u64) -> u64 {
+        let cell = self.cell;
+        let mut here = cell.matching(tag, by, run.clone());
+        let Some(w) = here.find(|w| w.range.contains(&run.start)) else {
+            // No live write put this here; the next one that covers more ends the run.
+            let next = cell.matching(tag, by, run.clone()).map(|w| w.range.start);
+            let end = next.min().unwrap_or(run.end);
+            self.unknown(tag, by, run.start..end, raw);
+            return end;
+        };
+        let covered = overlap(&w.range, &run);
+        if w.record.start >= self.read.end {
+            self.report(Class::Exposed, covered.clone(), raw, Some(&w.record), None);
+            return covered.end;
+        }
+        let end = w.record.end();
+        let Some(x) = cell.superseder(end, self.read.start, run.start) else {
+            return covered.end;
+        };
+        let hidden = x.supersedes(end, self.read.start, &covered);
+        let class = match x.record.change {
+            Some(_) if tag != Tag::HOLE => Class::Resurrected,
+            _ => Class::Stale,
+        };
+        self.report(class, hidden.clone(), raw, Some(&w.record), Some(&x.record));
+        hidden.end
+    }
+
+    /// Words that name this place, but of no write on record.
+    fn unknown(&mut self, tag: Tag, by: i64, run: Range<u64>, raw: u64) {
+        let issued = self.history.issued(tag);
+        // A word names its place: a write that is on record here, but not for these words, never
+        // put them here, and neither did one whose time has not come.
+        let elsewhere = || self.cell.live().iter().any(|w| w.record.tag == tag);
+        match tag {
+            Tag::HOLE if !issued => self.report(Class::Lost, run, raw, None, None),
+            Tag::HOLE => self.pruned(tag, by, run, raw),
+            _ if !issued || (elsewhere() && !self.moved) => {
+                self.report(Class::Exposed, run, raw, None, None);
+            }
+            _ => self.pruned(tag, by, run, raw),
         }
     }
 
     /// Words of a write so old that it is no longer on record.
-    fn pruned(&mut self, tag: Tag, run: Range<u64>, raw: u64) {
-        let record = self
-            .cell
-            .known()
-            .filter(|w| w.tag == tag && !overlap(&w.words, &run).is_empty())
-            .last();
-        let end = record.map_or(0, |w| w.end());
-        let by = self.cell.superseder(end, self.read.start, &run);
-        let by = by.map(|(by, _)| by.as_ref());
-        self.report(Class::Stale, run, raw, record.map(AsRef::as_ref), by);
+    fn pruned(&mut self, tag: Tag, by: i64, run: Range<u64>, raw: u64) {
+        let past = |w: &&Entry| {
+            let same = w.record.tag == tag && w.by == by;
+            same && !overlap(&w.range, &run).is_empty()
+        };
+        let record = self.cell.known().filter(past).last().map(|w| &w.record);
+        let end = record.map_or(0, |record| record.end());
+        let by = self.cell.superseder(end, self.read.start, run.start);
+        let cut = by.filter(|_| record.is_some() && tag != Tag::HOLE);
+        let class = match cut.and_then(|by| by.record.change) {
+            Some(_) => Class::Resurrected,
+            None => Class::Stale,
+        };
+        let by = by.map(|by| by.record.as_ref());
+        self.report(class, run, raw, record.map(AsRef::as_ref), by);
     }
 
     /// A word that does not belong where it was found.
@@ -177,10 +258,11 @@ impl Judge<'_> {
     fn torn(&self, raw: u64, at: u64) -> Option<bool> {
         let (mut of_known, mut of_legal) = (0u64, 0u64);
         for w in self.cell.known() {
-            if !w.words.contains(&at) {
+            if !w.range.contains(&at) {
                 continue;
             }
-            let same = equal_bytes(raw, self.history.key.encode(w.tag, at));
+            let word = self.history.key.encode(w.record.tag, w.origin(at));
+            let same = equal_bytes(raw, word);
             of_known |= same;
             if self.cell.is_legal(w, self.read.start, at) {
                 of_legal |= same;
@@ -199,7 +281,9 @@ impl Judge<'_> {
     ) {
         // Zeroes where no hole ever was are nobody's value, and excused nowhere.
         let severity = match class {
-            Class::Stale | Class::Torn => self.history.severity_at(run.start * WORD),
+            Class::Stale | Class::Torn | Class::Resurrected => {
+                self.history.severity_at(run.start * WORD)
+            }
             _ => Severity::Violation,
         };
         let fresh = by.is_none_or(Record::notice);
@@ -220,11 +304,11 @@ impl Judge<'_> {
         let (history, cell, read) = (self.history, self.cell, self.read);
         self.tally.observe(class, severity, fresh, || {
             let at = run.start;
-            let of_word = || cell.known().filter(|w| w.words.contains(&at));
-            let list = |keep: &dyn Fn(&Record) -> bool| -> Vec<OpView> {
+            let of_word = || cell.known().filter(|w| w.range.contains(&at));
+            let list = |keep: &dyn Fn(&Entry) -> bool| -> Vec<OpView> {
                 let kept = of_word().filter(|w| keep(w));
                 kept.take(LISTED)
-                    .map(|w| OpView::from(w.as_ref()))
+                    .map(|w| OpView::from(w.record.as_ref()))
                     .collect()
             };
             Finding {
@@ -234,9 +318,9 @@ impl Judge<'_> {
                 len: (run.end - run.start) * WORD,
                 seen: history.describe(raw),
                 value: value.map(OpView::from),
-                legal: list(&|w| w.start < read.end && cell.is_legal(w, read.start, at)),
+                legal: list(&|w| w.record.start < read.end && cell.is_legal(w, read.start, at)),
                 superseded_by: by.map(OpView::from),
-                overlapping: list(&|w| w.start < read.end && read.start < w.end()),
+                overlapping: list(&|w| w.record.start < read.end && read.start < w.record.end()),
                 read: Some(*read),
             }
         });

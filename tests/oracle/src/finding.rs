@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::change::Change;
 use crate::clock::{NEVER, Ordinal};
 use crate::history::Read;
 use crate::record::{Mode, Record};
@@ -21,6 +22,8 @@ pub enum Class {
     Foreign,
     /// A word of another place of the same file.
     Misplaced,
+    /// Something from before the range was cut away, punched or zeroed.
+    Resurrected,
     /// Something that no write of this run put anywhere.
     Exposed,
     /// Fewer bytes than the file has.
@@ -31,12 +34,13 @@ pub enum Class {
 
 impl Class {
     /// Every class.
-    pub const ALL: [Class; 8] = [
+    pub const ALL: [Class; 9] = [
         Class::Stale,
         Class::Lost,
         Class::Torn,
         Class::Foreign,
         Class::Misplaced,
+        Class::Resurrected,
         Class::Exposed,
         Class::Short,
         Class::Size,
@@ -50,6 +54,7 @@ impl Class {
             Self::Torn => "torn",
             Self::Foreign => "foreign",
             Self::Misplaced => "misplaced",
+            Self::Resurrected => "resurrected",
             Self::Exposed => "exposed",
             Self::Short => "short",
             Self::Size => "size",
@@ -83,6 +88,8 @@ pub struct OpView {
     pub sequence: u64,
     /// Its mode.
     pub mode: Mode,
+    /// What it was, if it was no write.
+    pub change: Option<Change>,
     /// Offset in bytes.
     pub offset: u64,
     /// Length in bytes.
@@ -103,6 +110,7 @@ impl From<&Record> for OpView {
             writer: record.tag.writer(),
             sequence: record.sequence,
             mode: record.mode,
+            change: record.change,
             offset: record.words.start * WORD,
             len: (record.words.end - record.words.start) * WORD,
             start: record.start,
@@ -114,6 +122,9 @@ impl From<&Record> for OpView {
 
 impl fmt::Display for OpView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(change) = self.change {
+            return self.fmt_change(change, f);
+        }
         if self.writer == 0 {
             return f.write_str("initial content");
         }
@@ -138,6 +149,23 @@ impl fmt::Display for OpView {
                 self.acknowledged
             ),
             None => write!(f, "{start}.., under way)"),
+        }
+    }
+}
+
+impl OpView {
+    fn fmt_change(&self, change: Change, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, range, start) = (change.name(), change.range(), self.start);
+        match change {
+            Change::Truncate { len } => write!(f, "{name} to {len} bytes ({start}..")?,
+            _ => {
+                let len = range.end - range.start;
+                write!(f, "{name} of {len} bytes at {} ({start}..", range.start)?;
+            }
+        }
+        match self.end {
+            Some(end) => write!(f, "{end})"),
+            None => f.write_str(", under way)"),
         }
     }
 }
@@ -209,8 +237,8 @@ pub struct Finding {
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
     words: u64,
-    events: [[u64; 8]; 3],
-    observations: [[u64; 8]; 3],
+    events: [[u64; Class::ALL.len()]; 3],
+    observations: [[u64; Class::ALL.len()]; 3],
     findings: Vec<Finding>,
 }
 

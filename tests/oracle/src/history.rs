@@ -2,13 +2,16 @@
 //! The history of one file: what was written, when, and what is still under way.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::cell::Cell;
+use crate::change::{Change, Changed};
 use crate::clock::{Clock, NEVER, Ordinal, Readers};
 use crate::error::Error;
+use crate::layout::{self, Layout};
 use crate::record::{Mode, Outcome, Record, Write, overlap};
+use crate::sizes::Sizes;
 use crate::word::{Key, Tag, WORD};
 use crate::zone::{Profile, Zones};
 
@@ -34,6 +37,9 @@ pub struct Config {
     pub readers: usize,
     /// Content at the beginning.
     pub initial: Initial,
+    /// Size at the beginning if it will change; content beyond it reads as zero once the file has
+    /// grown. Without it the file has its greatest length for ever.
+    pub size: Option<u64>,
     /// What the file system promises.
     pub profile: Profile,
     /// Distinguishes this run.
@@ -53,6 +59,7 @@ impl Config {
             writers: 254,
             readers: 64,
             initial: Initial::Pattern,
+            size: None,
             profile: Profile::Strict,
             run: 0,
             file: 0,
@@ -78,6 +85,13 @@ pub struct Read {
     pub end: Ordinal,
 }
 
+/// A change that has been announced to the history.
+#[derive(Clone, Debug)]
+pub struct Changing {
+    record: Arc<Record>,
+    change: Change,
+}
+
 /// Everything known about one file.
 ///
 /// All methods may be called by any thread. The order in which one thread calls them around an
@@ -89,8 +103,13 @@ pub struct History {
     pub(crate) config: Config,
     pub(crate) zones: Zones,
     pub(crate) foreign: Vec<(Key, u64)>,
-    clock: Clock,
-    readers: Readers,
+    pub(crate) clock: Clock,
+    pub(crate) readers: Readers,
+    pub(crate) sizes: Option<Sizes>,
+    /// Taken before any cell: shared to use what is on record, exclusively to move it.
+    layout: RwLock<Layout>,
+    /// Whether anything was ever cut.
+    cut: AtomicBool,
     sequences: Vec<AtomicU64>,
     cells: Vec<Mutex<Cell>>,
 }
@@ -112,9 +131,12 @@ impl History {
             Initial::Hole => Tag::HOLE,
             Initial::Pattern => Tag::INITIAL,
         };
-        let initial = Record::new(tag, 0, Mode::Buffered, 0..len / WORD, 0);
-        initial.finish(Outcome::Done(len), 0);
-        let initial = Arc::new(initial);
+        let filled = config.size.unwrap_or(len).min(len) / WORD * WORD;
+        let initial = Record::new(tag, 0, Mode::Buffered, 0..filled / WORD, 0);
+        initial.finish(Outcome::Done(filled), 0);
+        let beyond = Record::new(Tag::HOLE, 0, Mode::Buffered, filled / WORD..len / WORD, 0);
+        beyond.finish(Outcome::Done(len - filled), 0);
+        let (initial, beyond) = (Arc::new(initial), Arc::new(beyond));
         let count = len.div_ceil(cell);
         Ok(Self {
             key: Key::new(config.run, config.file),
@@ -126,9 +148,15 @@ impl History {
                 .collect(),
             clock: Clock::default(),
             readers: Readers::new(config.readers),
+            sizes: config.size.map(Sizes::new),
+            layout: RwLock::default(),
+            cut: AtomicBool::new(false),
             sequences: (0..=config.writers).map(|_| AtomicU64::new(0)).collect(),
             cells: (0..count)
-                .map(|_| Mutex::new(Cell::new(&initial)))
+                .map(|nth| {
+                    let words = cell_words(&config, nth as usize);
+                    Mutex::new(Cell::new([&initial, &beyond], &words))
+                })
                 .collect(),
             config,
         })
@@ -173,22 +201,102 @@ impl History {
         let sequence = self.sequences[usize::from(writer)].fetch_add(1, Ordering::SeqCst) + 1;
         let tag = Tag::new(writer, sequence);
         self.zones.touch(mode, offset, len);
+        let layout = self.layout();
         let start = self.clock.tick();
-        let record = Arc::new(Record::new(tag, sequence, mode, words.clone(), start));
-        let mut horizon = None;
-        for nth in self.cells_of(&words) {
-            let range = self.cell_words(nth);
-            self.lock(nth).add(Arc::clone(&record), &range, || {
-                *horizon.get_or_insert_with(|| self.readers.horizon(&self.clock))
-            });
+        // A store never makes a file longer.
+        if let Some(sizes) = self.sizes.as_ref().filter(|_| mode != Mode::Mmap) {
+            sizes.begin_write(start, offset + len, || self.readers.horizon(&self.clock));
         }
+        let record = Arc::new(Record::new(tag, sequence, mode, words, start));
+        self.add(&record);
+        drop(layout);
         let key = self.key;
         Ok(Write { record, key })
     }
 
+    /// Puts a new record into the cells that it touches.
+    fn add(&self, record: &Arc<Record>) {
+        let mut horizon = None;
+        for nth in self.cells_of(&record.words) {
+            self.lock(nth).add(record, &self.cell_words(nth), || {
+                *horizon.get_or_insert_with(|| self.readers.horizon(&self.clock))
+            });
+        }
+    }
+
     /// Records how a write ended, after its completion was seen.
     pub fn end_write(&self, write: &Write, outcome: Outcome) {
-        write.record.finish(outcome, self.clock.tick());
+        let end = self.clock.tick();
+        let record = &write.record;
+        match &self.sizes {
+            // A store behind the end of the file disappears without a word.
+            Some(sizes)
+                if record.mode == Mode::Mmap
+                    && sizes.least(record.start, end) < record.words.end * WORD =>
+            {
+                record.finish(Outcome::Failed, end);
+            }
+            Some(sizes) => {
+                record.finish(outcome, end);
+                let good = record.acknowledged();
+                let floor = if good.is_empty() { 0 } else { good.end * WORD };
+                sizes.end_write(record.start, end, floor);
+            }
+            None => record.finish(outcome, end),
+        }
+    }
+
+    /// Announces a change, before it is handed to the kernel. While a collapse or an insertion is
+    /// under way there must be no other change.
+    ///
+    /// # Errors
+    /// If its range does not consist of words.
+    pub fn begin_change(&self, change: Change) -> Result<Changing, Error> {
+        let range = change.range();
+        let len = range.end - range.start;
+        if range.start % WORD != 0 || (range.end != u64::MAX && len % WORD != 0) {
+            let offset = range.start;
+            return Err(Error::Unaligned { offset, len });
+        }
+        let limit = self.config.len / WORD;
+        let moves = change.shift(limit).is_some();
+        let mut layout = self.layout.write().unwrap_or_else(PoisonError::into_inner);
+        let start = self.clock.tick();
+        if moves {
+            layout.begin(start);
+            self.zones.spread();
+        }
+        if let Some(sizes) = &self.sizes {
+            sizes.begin_change(change, start, || self.readers.horizon(&self.clock));
+        }
+        self.cut.store(true, Ordering::Relaxed);
+        let record = Arc::new(Record::cut(change, change.cut(limit), start));
+        self.add(&record);
+        Ok(Changing { record, change })
+    }
+
+    /// Records how a change ended.
+    pub fn end_change(&self, changing: &Changing, how: Changed) {
+        let Changing { record, change } = changing;
+        let mut layout = self.layout.write().unwrap_or_else(PoisonError::into_inner);
+        let end = self.clock.tick();
+        // Zeroes in place of a refused cut are not excused for ever, only until the next write.
+        let outcome = match how {
+            Changed::Done => Outcome::Done(self.config.len),
+            Changed::Refused | Changed::Failed => Outcome::Failed,
+        };
+        record.finish(outcome, end);
+        if let Some(sizes) = &self.sizes {
+            sizes.end_change(*change, record.start, end, how);
+        }
+        let Some(shift) = change.shift(self.config.len / WORD) else {
+            return;
+        };
+        if how == Changed::Done {
+            let mut cells: Vec<_> = (0..self.cells.len()).map(|nth| self.lock(nth)).collect();
+            layout::shift(&mut cells, &shift, record, |nth| self.cell_words(nth));
+        }
+        layout.end(end, how == Changed::Failed);
     }
 
     /// Announces a read, before it is handed to the kernel. `slot` is the caller's until it calls
@@ -223,13 +331,19 @@ impl History {
         let Ok(words) = self.words(offset, len) else {
             return false;
         };
+        let _layout = self.layout();
         self.cells_of(&words).all(|nth| {
             let cell = self.lock(nth);
             !cell
                 .live()
                 .iter()
-                .any(|w| w.end() == NEVER || w.is_undefined_in(&words))
+                .any(|w| w.record.end() == NEVER || w.is_undefined_in(&words))
         })
+    }
+
+    /// Whether there were ever zeroes in the file.
+    fn has_holes(&self) -> bool {
+        self.sizes.is_some() || self.cut.load(Ordering::Relaxed)
     }
 
     /// Whether a writer has begun a write with this tag.
@@ -237,7 +351,7 @@ impl History {
         if tag.writer() == 0 {
             return match self.config.initial {
                 Initial::Hole => tag == Tag::HOLE,
-                Initial::Pattern => tag == Tag::INITIAL,
+                Initial::Pattern => tag == Tag::INITIAL || (tag == Tag::HOLE && self.has_holes()),
             };
         }
         let Some(last) = self.sequences.get(usize::from(tag.writer())) else {
@@ -271,9 +385,11 @@ impl History {
 
     /// The words of a cell.
     pub(crate) fn cell_words(&self, nth: usize) -> Range<u64> {
-        let per_cell = self.config.cell / WORD;
-        let whole = nth as u64 * per_cell..(nth as u64 + 1) * per_cell;
-        overlap(&whole, &(0..self.config.len / WORD))
+        cell_words(&self.config, nth)
+    }
+
+    pub(crate) fn layout(&self) -> RwLockReadGuard<'_, Layout> {
+        self.layout.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A panic elsewhere does not make a list of records wrong.
@@ -282,4 +398,10 @@ impl History {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn cell_words(config: &Config, nth: usize) -> Range<u64> {
+    let per_cell = config.cell / WORD;
+    let whole = nth as u64 * per_cell..(nth as u64 + 1) * per_cell;
+    overlap(&whole, &(0..config.len / WORD))
 }

@@ -27,6 +27,14 @@
 //! A write that failed, and the part of a short write that was not acknowledged, may or may not have
 //! happened: it is a legal value under the same rule, but it supersedes nothing.
 //!
+//! # Changes of size
+//!
+//! Truncation, punching and zeroing ([`Change`]) are writes of zeroes under the same rule. What was
+//! written before such a change and is seen after it is *resurrected*. The size itself lies between
+//! bounds that follow from the same order of events. Collapsing and inserting move words; a read that
+//! overlaps such a move may return any word of this file, and later ones must find every word where
+//! the move has put it.
+//!
 //! # Example
 //!
 //! ```
@@ -53,19 +61,25 @@
 //! ```
 
 mod cell;
+mod change;
 mod check;
 pub mod clock;
+mod count;
+mod entry;
 mod error;
 mod finding;
 mod history;
+mod layout;
 mod record;
 mod size;
+mod sizes;
 pub mod word;
 mod zone;
 
+pub use change::{Change, Changed};
 pub use error::Error;
 pub use finding::{Class, Finding, OpView, Seen, Severity, Tally};
-pub use history::{Config, History, Initial, Read, ReadStart};
+pub use history::{Changing, Config, History, Initial, Read, ReadStart};
 pub use record::{Mode, Outcome, Write};
 pub use size::SizeTracker;
 pub use word::{Key, Tag, WORD};

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use crate::change::Change;
 use crate::clock::{NEVER, Ordinal};
 use crate::word::{Key, Tag, WORD};
 
@@ -56,6 +57,8 @@ pub(crate) struct Record {
     pub(crate) tag: Tag,
     pub(crate) sequence: u64,
     pub(crate) mode: Mode,
+    /// What made the words zero, if it was no write.
+    pub(crate) change: Option<Change>,
     /// Place of the first word and of the one after the last.
     pub(crate) words: Range<u64>,
     pub(crate) start: Ordinal,
@@ -73,11 +76,20 @@ impl Record {
             tag,
             sequence,
             mode,
+            change: None,
             good: AtomicU64::new(words.start),
             words,
             start: s,
             end: AtomicU64::new(NEVER),
             noticed: AtomicBool::new(false),
+        }
+    }
+
+    /// Words that a change makes zero.
+    pub(crate) fn cut(change: Change, words: Range<u64>, start: Ordinal) -> Self {
+        Self {
+            change: Some(change),
+            ..Self::new(Tag::HOLE, 0, Mode::Buffered, words, start)
         }
     }
 
@@ -107,16 +119,6 @@ impl Record {
     pub(crate) fn is_undefined_in(&self, words: &Range<u64>) -> bool {
         self.end() != NEVER
             && !overlap(&(self.acknowledged().end..self.words.end), words).is_empty()
-    }
-
-    /// Rule (b): whether this write makes an earlier one, which ended at `end`, illegal for a read
-    /// that starts at `read`; and for which words of `run`.
-    pub(crate) fn supersedes(&self, end: Ordinal, read: Ordinal, run: &Range<u64>) -> Range<u64> {
-        if end < self.start && self.end() < read {
-            overlap(&self.acknowledged(), run)
-        } else {
-            run.start..run.start
-        }
     }
 
     /// True for the first caller only.

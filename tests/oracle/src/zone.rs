@@ -42,6 +42,17 @@ impl Zones {
         }
     }
 
+    /// Content moves: what has touched one part may have touched any.
+    pub(crate) fn spread(&self) {
+        let all = self
+            .0
+            .iter()
+            .fold(0, |all, cell| all | cell.load(Ordering::SeqCst));
+        for cell in &self.0 {
+            cell.fetch_or(all, Ordering::SeqCst);
+        }
+    }
+
     /// Whether direct and cached writers share the granule around `offset`.
     pub(crate) fn mixed(&self, offset: u64) -> bool {
         let mask = self.0[(offset / GRANULE) as usize].load(Ordering::SeqCst);

@@ -43,7 +43,7 @@ fn place(read: &Ended<'_>) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(cases(10_000))]
+    #![proptest_config(cases(6_000))]
 
     #[test]
     fn stale(setup in setups(), turns in turns(90)) {

@@ -22,7 +22,7 @@ fn cases(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(cases(25_000))]
+    #![proptest_config(cases(20_000))]
 
     /// Any choice among the values that the rules allow, computed from everything that ever happened.
     #[test]

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod changing;
+
 use std::ops::Range;
 
 use oracle::{
@@ -25,7 +27,11 @@ pub struct Turn {
 }
 
 pub fn turns(most: usize) -> impl Strategy<Value = Vec<Turn>> {
-    let turn = (0..WRITERS + READERS, 0..WORDS, 1..WORDS + 1, any::<u64>());
+    turns_of(WRITERS + READERS, most)
+}
+
+pub fn turns_of(actors: usize, most: usize) -> impl Strategy<Value = Vec<Turn>> {
+    let turn = (0..actors, 0..WORDS, 1..WORDS + 1, any::<u64>());
     let turn = turn.prop_map(|(actor, at, len, luck)| Turn {
         actor,
         at,

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Judges how much a read returned, and what `stat` said.
+
+use crate::finding::Class;
+use crate::history::{History, Read};
+
+impl History {
+    /// Whether the file changes its size.
+    pub fn is_sized(&self) -> bool {
+        self.sizes.is_some()
+    }
+
+    /// The bounds of the size that the file may have had during a read, or during whatever else was
+    /// announced like one.
+    pub fn size_bounds(&self, read: &Read) -> (u64, u64) {
+        match &self.sizes {
+            Some(sizes) => (
+                sizes.least(read.start, read.end),
+                sizes.greatest(read.start, read.end),
+            ),
+            None => (self.len_bytes(), self.len_bytes()),
+        }
+    }
+
+    /// What is wrong with a read of `len` bytes at `offset` that returned `got`.
+    pub fn count_is_wrong(&self, read: &Read, offset: u64, len: u64, got: u64) -> Option<Class> {
+        let (least, greatest) = self.size_bounds(read);
+        if got < least.saturating_sub(offset).min(len) {
+            Some(Class::Short)
+        } else if got > greatest.saturating_sub(offset).min(len) {
+            Some(Class::Size)
+        } else {
+            None
+        }
+    }
+
+    /// Whether `stat`, announced like a read, may have said `size`.
+    pub fn size_is_legal(&self, read: &Read, size: u64) -> bool {
+        let (least, greatest) = self.size_bounds(read);
+        least <= size && size <= greatest
+    }
+}

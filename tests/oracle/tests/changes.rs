@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The same for files whose size changes and whose words move: no false alarm, no silence.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use oracle::word::mix;
+use oracle::{Class, Key, Severity, Tag};
+use proptest::prelude::*;
+
+use common::changing::{CHANGER, Seen, play, worlds};
+use common::{RUN, Turn, WORDS, turns_of};
+
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    // The changer gets a third of the turns.
+    turns_of(CHANGER + 4, 90).prop_map(|mut turns| {
+        turns
+            .iter_mut()
+            .for_each(|turn| turn.actor = turn.actor.min(CHANGER));
+        turns
+    })
+}
+
+/// Puts `word` at `at` of an otherwise legal read and demands that it is found.
+fn inject(seen: &Seen<'_>, at: u64, word: u64, classes: &[Class]) -> Result<(), TestCaseError> {
+    let mut words = seen.legal_words();
+    words[(at - seen.words.start) as usize] = word;
+    let tally = seen.check(&words);
+    prop_assert_eq!(
+        tally.observations(Severity::Violation),
+        1,
+        "{:?}",
+        tally.findings()
+    );
+    for finding in tally.findings() {
+        prop_assert!(classes.contains(&finding.class), "{:?}", finding);
+        prop_assert_eq!((finding.offset, finding.len), (at * 8, 8));
+    }
+    Ok(())
+}
+
+fn place(seen: &Seen<'_>) -> u64 {
+    seen.words.start + mix(seen.luck ^ 1) % (seen.words.end - seen.words.start)
+}
+
+proptest! {
+    #![proptest_config(cases(8_000))]
+
+    /// What a file returns whose operations act at one instant each, in words and number.
+    #[test]
+    fn an_atomic_file(world in worlds(true, false), turns in turns()) {
+        play(&world, &turns, |seen| {
+            let tally = seen.check(&seen.sampled[..(seen.got / 8) as usize]);
+            prop_assert!(tally.is_clean(), "{:?}", tally.findings());
+            let (offset, len) = (seen.words.start * 8, (seen.words.end - seen.words.start) * 8);
+            let wrong = seen.history.count_is_wrong(&seen.read, offset, len, seen.got);
+            prop_assert_eq!(wrong, None, "{} of {} at {}", seen.got, len, offset);
+            Ok(())
+        })?;
+    }
+
+    /// Any choice among the values that the rules allow.
+    #[test]
+    fn any_legal_value(world in worlds(true, false), turns in turns()) {
+        play(&world, &turns, |seen| {
+            let tally = seen.check(&seen.legal_words());
+            prop_assert!(tally.is_clean(), "{:?}", tally.findings());
+            Ok(())
+        })?;
+    }
+
+    /// Whatever is not legal is found, wherever it was moved.
+    #[test]
+    fn any_illegal_value(world in worlds(true, false), turns in turns()) {
+        play(&world, &turns, |seen| {
+            let at = place(&seen);
+            let (_, illegal) = seen.places.split(at, seen.began, seen.now);
+            let picked = illegal.get(seen.luck as usize % illegal.len().max(1));
+            let Some((value, _)) = picked.filter(|_| !seen.places.disturbed(seen.began, seen.now)) else {
+                return Ok(());
+            };
+            // Bytes of other places may be put together from those of this one.
+            let all = [
+                Class::Stale,
+                Class::Resurrected,
+                Class::Misplaced,
+                Class::Exposed,
+                Class::Lost,
+                Class::Torn,
+            ];
+            inject(&seen, at, seen.word(value), &all)
+        })?;
+    }
+
+    /// What was there before a truncation, a punch or a zeroing.
+    #[test]
+    fn resurrected(world in worlds(false, false), turns in turns()) {
+        play(&world, &turns, |seen| {
+            let at = place(&seen);
+            let (_, illegal) = seen.places.split(at, seen.began, seen.now);
+            // The oracle forgets what was superseded long ago.
+            let cut = |(value, by): &&(_, Vec<bool>)| {
+                by.contains(&true) && value_is_young(&seen, value)
+            };
+            let Some((value, _)) = illegal.iter().find(cut) else {
+                return Ok(());
+            };
+            inject(&seen, at, seen.word(value), &[Class::Resurrected])
+        })?;
+    }
+
+    /// Words of other files and words of nobody, even while everything moves.
+    #[test]
+    fn strangers(world in worlds(true, false), turns in turns()) {
+        play(&world, &turns, |seen| {
+            let at = place(&seen);
+            let foreign = Key::new(RUN, 9).encode(Tag::new(1, 1), seen.luck % WORDS);
+            inject(&seen, at, foreign, &[Class::Foreign])?;
+            inject(&seen, at, mix(seen.luck), &[Class::Exposed])?;
+            let future = seen.key.encode(Tag::new(1, 5000), at);
+            inject(&seen, at, future, &[Class::Exposed])
+        })?;
+    }
+
+    /// One operation after the other leaves no choice: neither in content nor in size.
+    #[test]
+    fn serial(world in worlds(true, true), turns in turns()) {
+        play(&world, &turns, |seen| {
+            let got = (seen.got / 8) as usize;
+            prop_assert!(seen.check(&seen.sampled[..got]).is_clean());
+            for nth in 0..got {
+                let at = seen.words.start + nth as u64;
+                let (legal, _) = seen.places.split(at, seen.began, seen.now);
+                prop_assert!(legal.iter().any(|value| seen.word(value) == seen.sampled[nth]));
+            }
+            let (offset, len) = (seen.words.start * 8, (seen.words.end - seen.words.start) * 8);
+            let count = |got| seen.history.count_is_wrong(&seen.read, offset, len, got);
+            prop_assert_eq!(count(seen.got), None);
+            if seen.got > 0 {
+                prop_assert_eq!(count(seen.got - 8), Some(Class::Short));
+            }
+            if seen.got < len {
+                prop_assert_eq!(count(seen.got + 8), Some(Class::Size));
+            }
+            Ok(())
+        })?;
+    }
+}
+
+fn value_is_young(seen: &Seen<'_>, value: &common::changing::Value) -> bool {
+    value.tag != Tag::HOLE && seen.places.age(value) <= 10
+}
