@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::mapping::Mapping;
+use crate::region::Region;
 
 /// Size of a word in bytes.
 const WORD: usize = 8;
@@ -18,6 +19,13 @@ pub struct Buffer(Kind);
 #[derive(Debug)]
 enum Kind {
     Heap(Heap),
+    /// Part of anonymous shared memory. Another process may use it while the request is in its hands,
+    /// and nobody else: whoever hands out the part gives it to one buffer at a time.
+    Region {
+        region: Arc<Region>,
+        offset: usize,
+        len: usize,
+    },
     /// Part of a shared mapping: others may change it at any time.
     Mapped {
         mapping: Arc<Mapping>,
@@ -82,11 +90,32 @@ impl Buffer {
         }))
     }
 
+    /// Part of anonymous shared memory as a buffer, which nobody else may use.
+    ///
+    /// # Errors
+    /// If the region does not reach that far or the range does not consist of words.
+    pub(crate) fn from_region(
+        region: Arc<Region>,
+        offset: usize,
+        len: usize,
+    ) -> Result<Self, Error> {
+        let len = len.max(WORD).next_multiple_of(WORD);
+        let end = offset.checked_add(len);
+        if end.is_none_or(|end| end > region.len()) || offset % WORD != 0 {
+            return Err(Error::Buffer(len));
+        }
+        Ok(Self(Kind::Region {
+            region,
+            offset,
+            len,
+        }))
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> usize {
         match &self.0 {
             Kind::Heap(heap) => heap.layout.size(),
-            Kind::Mapped { len, .. } => *len,
+            Kind::Region { len, .. } | Kind::Mapped { len, .. } => *len,
         }
     }
 
@@ -99,6 +128,7 @@ impl Buffer {
     pub(crate) fn start(&self) -> *mut u8 {
         match &self.0 {
             Kind::Heap(heap) => heap.start.as_ptr(),
+            Kind::Region { region, offset, .. } => region.at(*offset).as_ptr(),
             Kind::Mapped {
                 mapping, offset, ..
             } => mapping.at(*offset),
@@ -111,6 +141,15 @@ impl Buffer {
             // SAFETY: by the invariant of `Heap` these are initialised words; the borrow keeps them.
             Kind::Heap(heap) => unsafe {
                 std::slice::from_raw_parts(heap.start.as_ptr().cast(), heap.layout.size() / WORD)
+            },
+            // SAFETY: the range is mapped and aligned, any bytes are valid words, and by the rule of
+            // this variant nobody else uses it while the buffer is here.
+            Kind::Region {
+                region,
+                offset,
+                len,
+            } => unsafe {
+                std::slice::from_raw_parts(region.at(*offset).as_ptr().cast(), *len / WORD)
             },
             Kind::Mapped { .. } => &[],
         }
@@ -125,6 +164,14 @@ impl Buffer {
                     heap.start.as_ptr().cast(),
                     heap.layout.size() / WORD,
                 )
+            },
+            // SAFETY: as in `words`; the exclusive borrow makes it the only reference.
+            Kind::Region {
+                region,
+                offset,
+                len,
+            } => unsafe {
+                std::slice::from_raw_parts_mut(region.at(*offset).as_ptr().cast(), *len / WORD)
             },
             Kind::Mapped { .. } => &mut [],
         }

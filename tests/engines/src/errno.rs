@@ -16,12 +16,16 @@ impl Errno {
     pub const EAGAIN: Errno = Errno(libc::EAGAIN);
     /// Invalid argument, which is also what misaligned direct I/O gets.
     pub const EINVAL: Errno = Errno(libc::EINVAL);
+    /// Not supported, by this file or with this flag.
+    pub const EOPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
     /// No space.
     pub const ENOSPC: Errno = Errno(libc::ENOSPC);
     /// Read-only file system.
     pub const EROFS: Errno = Errno(libc::EROFS);
     /// Over quota.
     pub const EDQUOT: Errno = Errno(libc::EDQUOT);
+    /// Canceled: the request before it in a chain did not do all it should.
+    pub const ECANCELED: Errno = Errno(libc::ECANCELED);
     /// Bad address, which is also what a load or store gets that the kernel answers with SIGBUS.
     pub const EFAULT: Errno = Errno(libc::EFAULT);
 
@@ -62,6 +66,10 @@ impl Errno {
             libc::ESTALE => "ESTALE",
             libc::ECANCELED => "ECANCELED",
             libc::ENOTBLK => "ENOTBLK",
+            libc::ESRCH => "ESRCH",
+            libc::EXDEV => "EXDEV",
+            libc::EPIPE => "EPIPE",
+            libc::EBADF => "EBADF",
             _ => return None,
         })
     }

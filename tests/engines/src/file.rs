@@ -13,19 +13,6 @@ use crate::error::Error;
 #[derive(Debug)]
 pub struct File(OwnedFd);
 
-/// What a thread may tell the kernel about the page cache of a range.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Advice {
-    /// posix_fadvise: will be needed.
-    WillNeed,
-    /// posix_fadvise: will not be needed, drop it.
-    DontNeed,
-    /// readahead(2).
-    ReadAhead,
-    /// sync_file_range(2): start and wait for write-back.
-    SyncRange,
-}
-
 impl File {
     /// Opens an existing file for reading and writing.
     ///
@@ -104,6 +91,20 @@ impl File {
         Ok(())
     }
 
+    /// Sets or clears `O_DIRECT` on the open descriptor.
+    ///
+    /// # Errors
+    /// What fcntl returns.
+    pub fn set_direct(&self, direct: bool) -> Result<(), Errno> {
+        let flags = if direct { libc::O_DIRECT } else { 0 };
+        // SAFETY: no pointers involved. Of the flags of a descriptor that fcntl can change, ours never
+        // have another than this one.
+        if unsafe { libc::fcntl(self.fd(), libc::F_SETFL, flags) } < 0 {
+            return Err(Errno::last());
+        }
+        Ok(())
+    }
+
     /// fsync(2). The error number is a result of interest, not a failure of the caller.
     ///
     /// # Errors
@@ -114,32 +115,6 @@ impl File {
             return Err(Errno::last());
         }
         Ok(())
-    }
-
-    /// Advises the kernel about a range. A refusal has no consequence for the content.
-    ///
-    /// # Errors
-    /// What the call returns.
-    pub fn advise(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno> {
-        let (at, n) = (offset as libc::off64_t, len as libc::off64_t);
-        // SAFETY: none of these calls takes a pointer.
-        let result = unsafe {
-            match advice {
-                Advice::WillNeed => {
-                    -libc::posix_fadvise(self.fd(), at, n, libc::POSIX_FADV_WILLNEED)
-                }
-                Advice::DontNeed => {
-                    -libc::posix_fadvise(self.fd(), at, n, libc::POSIX_FADV_DONTNEED)
-                }
-                Advice::ReadAhead => libc::readahead(self.fd(), at, len as usize) as i32,
-                Advice::SyncRange => libc::sync_file_range(self.fd(), at, n, 7),
-            }
-        };
-        match result {
-            0.. => Ok(()),
-            -1 => Err(Errno::last()),
-            other => Err(Errno(-other)),
-        }
     }
 
     /// Reads at an offset.

@@ -9,24 +9,39 @@
 //! Nothing here retries or repairs: a short transfer is a short count, an error is an [`Errno`]. Only
 //! interruptions before anything happened are hidden where that is safe.
 
+mod advice;
 mod buffer;
 mod bus;
+mod copy;
 mod errno;
 mod error;
 mod file;
+mod flags;
+mod kind;
 mod libaio;
+mod mapped;
 mod mapping;
+mod open;
+mod pipe;
 mod probe;
 mod queue;
+mod region;
+mod sendfile;
 pub mod signals;
+mod single;
+mod slots;
 pub mod supervise;
 mod sync;
 mod uring;
+mod vector;
 
+pub use advice::Advice;
 pub use buffer::Buffer;
 pub use errno::Errno;
 pub use error::Error;
-pub use file::{Advice, File};
-pub use mapping::{Mapping, MmapQueue};
+pub use file::File;
+pub use kind::{Flag, Kind, Path, Ring, Touch};
+pub use mapping::Mapping;
+pub use open::open;
 pub use probe::{DioAlign, page_size};
-pub use queue::{Completion, Kind, Op, Path, Queue, Rejected, Request, open};
+pub use queue::{Completion, Op, Queue, Rejected, Request};

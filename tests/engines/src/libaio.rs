@@ -7,10 +7,12 @@ use crate::errno::Errno;
 use crate::error::Error;
 use crate::file::File;
 use crate::queue::{Completion, Op, Queue, Rejected, Request};
+use crate::slots::Slots;
+use crate::vector::{MOST, Vectors};
 
 /// `struct iocb` of linux/aio_abi.h on a little-endian machine.
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Iocb {
     data: u64,
     key: u32,
@@ -31,7 +33,7 @@ compile_error!("the layout of struct iocb is written down for little-endian mach
 
 /// `struct io_event` of linux/aio_abi.h.
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Event {
     data: u64,
     object: u64,
@@ -41,21 +43,50 @@ struct Event {
 
 const IOCB_CMD_PREAD: u16 = 0;
 const IOCB_CMD_PWRITE: u16 = 1;
+const IOCB_CMD_PREADV: u16 = 7;
+const IOCB_CMD_PWRITEV: u16 = 8;
+
+/// How requests are put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// A buffer each.
+    Plain,
+    /// Several vectors each.
+    Vector,
+    /// A buffer each, and before each `O_DIRECT` is set or cleared.
+    Toggle,
+}
 
 /// An asynchronous I/O context for one file.
 ///
 /// # Invariants
-/// While a request is in flight its slot holds it, and with it the buffer that the kernel uses.
+/// The slot of a request that the kernel has keeps it, and with it the buffer that the kernel uses;
+/// `vectors[slot]` neither moves nor changes meanwhile.
+#[derive(Debug)]
 pub(crate) struct Libaio {
     context: libc::c_ulong,
     file: File,
-    slots: Vec<Option<Request>>,
+    style: Style,
+    slots: Slots,
+    iocbs: Vec<Iocb>,
+    vectors: Vec<Vectors>,
+    /// Slots that the kernel has not been told of.
+    waiting: Vec<usize>,
+    /// Their control blocks, for the system call.
+    pointers: Vec<usize>,
+    /// What the kernel refused.
+    refused: Vec<Completion>,
     events: Vec<Event>,
-    in_flight: usize,
+    count: usize,
 }
 
 impl Libaio {
-    pub(crate) fn new(file: File, depth: usize) -> Result<Self, Error> {
+    pub(crate) fn new(file: File, depth: usize, style: Style) -> Result<Self, Error> {
+        if style == Style::Toggle {
+            let toggled = file.set_direct(true).and_then(|()| file.set_direct(false));
+            let engine = "O_DIRECT by fcntl";
+            toggled.map_err(|errno| Error::Unavailable { engine, errno })?;
+        }
         let depth = depth.max(1);
         let mut context: libc::c_ulong = 0;
         // SAFETY: `context` is valid for writing and zero, as io_setup(2) demands.
@@ -68,29 +99,63 @@ impl Libaio {
         Ok(Self {
             context,
             file,
-            slots: (0..depth).map(|_| None).collect(),
+            style,
+            slots: Slots::new(depth),
+            iocbs: vec![Iocb::default(); depth],
+            vectors: vec![Vectors::NONE; depth],
+            waiting: Vec::with_capacity(depth),
+            pointers: Vec::with_capacity(depth),
+            refused: Vec::with_capacity(depth),
             events: vec![Event::default(); depth],
-            in_flight: 0,
+            count: 0,
         })
     }
 
-    fn iocb(&self, slot: usize, request: &Request) -> Iocb {
+    fn iocb(&mut self, slot: usize) -> Iocb {
+        let Some(request) = self.slots.get(slot) else {
+            return Iocb::default();
+        };
+        let plain = self.style != Style::Vector;
+        let (buffer, bytes) = if plain {
+            (request.buffer.start() as u64, request.bytes() as u64)
+        } else {
+            let vectors = Vectors::cut(request, 1 + self.count % MOST);
+            self.vectors[slot] = vectors;
+            (self.vectors[slot].as_ptr() as u64, vectors.len() as u64)
+        };
+        self.count += 1;
         Iocb {
             data: slot as u64,
-            opcode: match request.op {
-                Op::Read => IOCB_CMD_PREAD,
-                Op::Write => IOCB_CMD_PWRITE,
+            opcode: match (request.op, plain) {
+                (Op::Read, true) => IOCB_CMD_PREAD,
+                (Op::Write, true) => IOCB_CMD_PWRITE,
+                (Op::Read, false) => IOCB_CMD_PREADV,
+                (Op::Write, false) => IOCB_CMD_PWRITEV,
             },
             fd: self.file.fd() as u32,
-            buffer: request.buffer.start() as u64,
-            bytes: request.len.min(request.buffer.len()) as u64,
+            buffer,
+            bytes,
             offset: request.offset as i64,
             ..Iocb::default()
         }
     }
 
-    /// Collects events; `least` of them if they arrive in time.
-    fn get_events(&mut self, least: usize, wait: Duration) -> Result<usize, Errno> {
+    /// Hands over what waits in `pointers`; how many the kernel took.
+    fn io_submit(&self, count: usize) -> Result<usize, Errno> {
+        // SAFETY: each of the `count` pointers is to a filled-in iocb, which the kernel copies; the
+        // buffer or the vectors it names stay as they are until the completion is collected.
+        Errno::check(unsafe {
+            libc::syscall(
+                libc::SYS_io_submit,
+                self.context,
+                count as libc::c_long,
+                self.pointers.as_ptr(),
+            )
+        } as libc::ssize_t)
+    }
+
+    /// Collects events; one at least if it arrives in time.
+    fn get_events(&mut self, wait: Duration) -> Result<usize, Errno> {
         let mut timeout = libc::timespec {
             tv_sec: wait.as_secs() as libc::time_t,
             tv_nsec: wait.subsec_nanos().into(),
@@ -101,7 +166,7 @@ impl Libaio {
             libc::syscall(
                 libc::SYS_io_getevents,
                 self.context,
-                least as libc::c_long,
+                1 as libc::c_long,
                 self.events.len() as libc::c_long,
                 self.events.as_mut_ptr(),
                 &mut timeout,
@@ -116,69 +181,66 @@ impl Libaio {
 
 impl Queue for Libaio {
     fn depth(&self) -> usize {
-        self.slots.len()
+        self.slots.depth()
     }
 
     fn in_flight(&self) -> usize {
-        self.in_flight
+        self.slots.used() + self.refused.len()
     }
 
     fn submit(&mut self, request: Request) -> Result<(), Box<Rejected>> {
-        let Some(slot) = self.slots.iter().position(Option::is_none) else {
-            let errno = Errno::EAGAIN;
-            return Err(Box::new(Rejected { errno, request }));
-        };
-        let mut iocb = self.iocb(slot, &request);
-        let mut list = [&mut iocb as *mut Iocb];
-        // INVARIANT: the request is in its slot before the kernel knows of it.
-        self.slots[slot] = Some(request);
-        // SAFETY: `list` holds one pointer to a filled-in iocb, which the kernel copies; the buffer it
-        // names has the given length and stays in the slot until the completion is collected.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_io_submit,
-                self.context,
-                1 as libc::c_long,
-                list.as_mut_ptr(),
-            )
-        };
-        if result == 1 {
-            self.in_flight += 1;
-            return Ok(());
+        let slot = self.slots.put(request).map_err(Rejected::full)?;
+        self.iocbs[slot] = self.iocb(slot);
+        self.waiting.push(slot);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        let mut first = 0;
+        while first < self.waiting.len() {
+            let some = if self.style == Style::Toggle {
+                // A refusal only makes this request what the last one was.
+                let _ = self.file.set_direct(self.count % 3 != 0);
+                self.count += 1;
+                1
+            } else {
+                self.waiting.len() - first
+            };
+            self.pointers.clear();
+            let slots = self.waiting[first..first + some].iter();
+            self.pointers
+                .extend(slots.map(|slot| &raw const self.iocbs[*slot] as usize));
+            match self.io_submit(some) {
+                Ok(taken) => first += taken,
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    let refused = self.slots.end(self.waiting[first], Err(errno))?;
+                    self.refused.push(refused);
+                    first += 1;
+                }
+            }
         }
-        let errno = Errno::last();
-        match self.slots[slot].take() {
-            Some(request) => Err(Box::new(Rejected { errno, request })),
-            None => Ok(()),
-        }
+        self.waiting.clear();
+        Ok(())
     }
 
     fn reap(&mut self, wait: Duration, out: &mut Vec<Completion>) -> Result<(), Error> {
-        if self.in_flight == 0 {
+        self.flush()?;
+        if !self.refused.is_empty() {
+            out.append(&mut self.refused);
             return Ok(());
         }
-        let got = self.get_events(1, wait);
+        if self.slots.used() == 0 {
+            return Ok(());
+        }
+        let got = self.get_events(wait);
         let got = got.map_err(|errno| Error::Call {
             call: "io_getevents",
             errno,
         })?;
-        for nth in 0..got {
-            let event = self.events[nth];
-            let request = self
-                .slots
-                .get_mut(event.data as usize)
-                .and_then(Option::take);
-            // A completion for a request that is not outstanding means that one completed twice.
-            let request = request.ok_or(Error::Call {
-                call: "io_getevents returned a completion that nobody waits for",
-                errno: Errno(0),
-            })?;
-            self.in_flight -= 1;
-            out.push(Completion {
-                id: request.id,
-                result: Errno::decode(event.result),
-                buffer: request.buffer,
-            });
+        for event in &self.events[..got] {
+            let result = Errno::decode(event.result);
+            out.push(self.slots.end(event.data as usize, result)?);
         }
         Ok(())
     }
@@ -191,7 +253,8 @@ impl Drop for Libaio {
         let result = unsafe { libc::syscall(libc::SYS_io_destroy, self.context) };
         if result < 0 {
             // Whether anything is still in flight is unknown: better to lose the memory.
-            std::mem::forget(std::mem::take(&mut self.slots));
+            self.slots.leak();
+            std::mem::forget(std::mem::take(&mut self.vectors));
         }
     }
 }

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Shared mappings: loads and stores as a kind of I/O.
+//! Shared mappings.
 
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use crate::bus;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::file::File;
-use crate::queue::{Completion, Op, Queue, Rejected, Request};
+use crate::probe::page_size;
 
-/// A shared, writable mapping of the beginning of a file.
+/// A shared, writable mapping of a part of a file.
 ///
 /// # Invariants
 /// `start` is the beginning of a mapping of `len` bytes that lasts as long as this value.
@@ -18,8 +19,10 @@ use crate::queue::{Completion, Op, Queue, Rejected, Request};
 pub struct Mapping {
     start: *mut u8,
     len: usize,
+    /// Offset in the file of its first byte.
+    base: u64,
     watch: bus::Watch,
-    file: File,
+    file: Arc<File>,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread.
@@ -33,14 +36,45 @@ impl Mapping {
     /// # Errors
     /// What mmap(2) returns.
     pub fn new(file: File, len: usize) -> Result<Self, Error> {
-        let start = map(&file, len, std::ptr::null_mut(), 0).ok_or_else(|| Error::call("mmap"))?;
+        Self::part(Arc::new(file), 0, len).map_err(|errno| Error::Call {
+            call: "mmap",
+            errno,
+        })
+    }
+
+    /// Maps `len` bytes from a page of the file on.
+    pub(crate) fn part(file: Arc<File>, base: u64, len: usize) -> Result<Self, Errno> {
+        let start = map(&file, base, len, std::ptr::null_mut(), 0)?;
         let watch = bus::Watch::new(start as usize, len);
         Ok(Self {
             start,
             len,
+            base,
             watch,
             file,
         })
+    }
+
+    /// The same mapping at another address.
+    pub(crate) fn moved(self) -> Result<Self, Errno> {
+        let place = reserve(self.len)?;
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: by the invariant the old range is this mapping; the new one was reserved just now.
+        let start = unsafe { libc::mremap(self.start.cast(), self.len, self.len, flags, place) };
+        if start == libc::MAP_FAILED {
+            return Err(Errno::last());
+        }
+        let moved = Self {
+            start: start.cast(),
+            len: self.len,
+            base: self.base,
+            watch: bus::Watch::new(start as usize, self.len),
+            file: Arc::clone(&self.file),
+        };
+        // What is left of the old one must not be unmapped: somebody may have got the addresses.
+        let mut old = self;
+        old.len = 0;
+        Ok(moved)
     }
 
     /// Length in bytes.
@@ -57,8 +91,9 @@ impl Mapping {
         self.start.wrapping_add(offset)
     }
 
-    /// The mapped words from `offset` on.
+    /// The mapped words from an offset in the file on.
     fn words(&self, offset: u64, count: usize) -> Result<&[AtomicU64], Errno> {
+        let offset = offset.checked_sub(self.base).ok_or(Errno::EINVAL)?;
         let offset = usize::try_from(offset).map_err(|_| Errno::EINVAL)?;
         let end = count.checked_mul(8).and_then(|n| n.checked_add(offset));
         if offset % 8 != 0 || end.is_none_or(|end| end > self.len) {
@@ -97,11 +132,35 @@ impl Mapping {
     /// # Errors
     /// What msync returns.
     pub fn sync(&self) -> Result<(), Errno> {
+        self.sync_range(self.base, self.len, libc::MS_SYNC)
+    }
+
+    /// msync(2) of the pages around a range of the file.
+    pub(crate) fn sync_range(&self, offset: u64, len: usize, flags: i32) -> Result<(), Errno> {
+        let pages = self.pages(offset, len);
         // SAFETY: by the invariant the range is mapped.
-        if unsafe { libc::msync(self.start.cast(), self.len, libc::MS_SYNC) } < 0 {
+        if unsafe { libc::msync(self.at(pages.start).cast(), pages.len(), flags) } < 0 {
             return Err(Errno::last());
         }
         Ok(())
+    }
+
+    /// madvise(2) of the pages around a range of the file.
+    pub(crate) fn advise(&self, offset: u64, len: usize, advice: i32) -> Result<(), Errno> {
+        let pages = self.pages(offset, len);
+        // SAFETY: by the invariant the range is mapped, and no advice that callers give takes a page
+        // of a shared mapping away for good.
+        if unsafe { libc::madvise(self.at(pages.start).cast(), pages.len(), advice) } < 0 {
+            return Err(Errno::last());
+        }
+        Ok(())
+    }
+
+    /// The pages around a range of the file, as a range of the mapping.
+    fn pages(&self, offset: u64, len: usize) -> Range<usize> {
+        let first = (offset.saturating_sub(self.base) as usize).min(self.len);
+        let end = (first + len).min(self.len).next_multiple_of(page_size());
+        first / page_size() * page_size()..end
     }
 
     /// After an access: whether it hit a page that the kernel could not provide. If so the mapping is
@@ -110,12 +169,13 @@ impl Mapping {
         if !self.watch.take() {
             return Ok(());
         }
-        map(&self.file, self.len, self.start, libc::MAP_FIXED);
+        // If that fails the next access finds other memory again, and says so again.
+        let _ = map(&self.file, self.base, self.len, self.start, libc::MAP_FIXED);
         Err(Errno::EFAULT)
     }
 }
 
-fn map(file: &File, len: usize, at: *mut u8, flags: i32) -> Option<*mut u8> {
+fn map(file: &File, base: u64, len: usize, at: *mut u8, flags: i32) -> Result<*mut u8, Errno> {
     // SAFETY: without MAP_FIXED the kernel chooses unused addresses. With it, the caller owns the
     // mapping that is replaced, of the same length.
     let start = unsafe {
@@ -125,75 +185,32 @@ fn map(file: &File, len: usize, at: *mut u8, flags: i32) -> Option<*mut u8> {
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_SHARED | flags,
             file.fd(),
-            0,
+            base as libc::off_t,
         )
     };
-    (start != libc::MAP_FAILED).then_some(start.cast())
+    if start == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    Ok(start.cast())
+}
+
+/// Addresses that nobody else gets.
+fn reserve(len: usize) -> Result<*mut libc::c_void, Errno> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: the kernel chooses unused addresses.
+    let place = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+    if place == libc::MAP_FAILED {
+        return Err(Errno::last());
+    }
+    Ok(place)
 }
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.len == 0 {
+            return;
+        }
         // SAFETY: by the invariant the range is mapped, and nobody can use it any more.
         unsafe { libc::munmap(self.start.cast(), self.len) };
-    }
-}
-
-/// Loads and stores as a queue of depth one.
-#[derive(Debug)]
-pub struct MmapQueue {
-    mapping: Mapping,
-    done: Option<Completion>,
-}
-
-impl MmapQueue {
-    /// Maps the first `len` bytes of a file.
-    ///
-    /// # Errors
-    /// What mmap(2) returns.
-    pub fn new(file: File, len: usize) -> Result<Self, Error> {
-        let mapping = Mapping::new(file, len)?;
-        Ok(Self {
-            mapping,
-            done: None,
-        })
-    }
-}
-
-impl Queue for MmapQueue {
-    fn depth(&self) -> usize {
-        1
-    }
-
-    fn in_flight(&self) -> usize {
-        usize::from(self.done.is_some())
-    }
-
-    fn submit(&mut self, mut request: Request) -> Result<(), Box<Rejected>> {
-        if self.done.is_some() {
-            let errno = Errno::EAGAIN;
-            return Err(Box::new(Rejected { errno, request }));
-        }
-        let words = (request.len / 8).min(request.buffer.words().len());
-        let result = match request.op {
-            Op::Read => {
-                let out = &mut request.buffer.words_mut()[..words];
-                self.mapping.load(request.offset, out)
-            }
-            Op::Write => {
-                let data = &request.buffer.words()[..words];
-                self.mapping.store(request.offset, data)
-            }
-        };
-        self.done = Some(Completion {
-            id: request.id,
-            result: result.map(|()| words * 8),
-            buffer: request.buffer,
-        });
-        Ok(())
-    }
-
-    fn reap(&mut self, _wait: Duration, out: &mut Vec<Completion>) -> Result<(), Error> {
-        out.extend(self.done.take());
-        Ok(())
     }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a file asks of direct I/O.
 
+use std::ops::RangeInclusive;
+
 use crate::buffer::Buffer;
 use crate::errno::Errno;
 use crate::error::Error;
@@ -67,18 +69,23 @@ impl DioAlign {
 
 /// Memory and offset alignment as statx tells it; zeroes mean that direct I/O is not supported.
 fn statx_dioalign(file: &File) -> Option<(u32, u32)> {
+    let out = statx(file, libc::STATX_DIOALIGN)?;
+    Some((out.stx_dio_mem_align, out.stx_dio_offset_align))
+}
+
+/// The sizes of writes that the file takes with `RWF_ATOMIC`, if any.
+pub(crate) fn atomic_units(file: &File) -> Option<RangeInclusive<usize>> {
+    let out = statx(file, libc::STATX_WRITE_ATOMIC)?;
+    let units = out.stx_atomic_write_unit_min as usize..=out.stx_atomic_write_unit_max as usize;
+    (*units.start() > 0 && !units.is_empty()).then_some(units)
+}
+
+/// What statx(2) tells of an open file, if it tells what was asked for.
+fn statx(file: &File, mask: u32) -> Option<libc::statx> {
     // SAFETY: `statx` is plain data for which all zeroes are valid.
     let mut out: libc::statx = unsafe { std::mem::zeroed() };
     // SAFETY: the path is an empty terminated string, `out` is valid for writing one structure.
-    let result = unsafe {
-        libc::statx(
-            file.fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            libc::STATX_DIOALIGN,
-            &mut out,
-        )
-    };
-    (result == 0 && out.stx_mask & libc::STATX_DIOALIGN != 0)
-        .then_some((out.stx_dio_mem_align, out.stx_dio_offset_align))
+    let result =
+        unsafe { libc::statx(file.fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, mask, &mut out) };
+    (result == 0 && out.stx_mask & mask != 0).then_some(out)
 }

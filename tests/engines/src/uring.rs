@@ -1,147 +1,278 @@
 // SPDX-License-Identifier: GPL-2.0
-//! io_uring: plain reads and writes, every second of them with two vectors.
+//! io_uring in its several ways.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use io_uring::squeue::Flags;
 use io_uring::{IoUring, opcode, squeue, types};
 
+use crate::buffer::Buffer;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::file::File;
+use crate::kind::Ring;
 use crate::queue::{Completion, Op, Queue, Rejected, Request};
+use crate::region::Region;
+use crate::slots::Slots;
+use crate::vector::{MOST, Vectors};
 
 /// How long `drop` waits for requests that were never reaped.
 const DRAIN: Duration = Duration::from_secs(10);
+
+/// Milliseconds after which the kernel's thread goes to sleep.
+const IDLE: u32 = 2;
+
+/// Buffers that can be registered beyond one for each request.
+const SPARE: usize = 8;
+
+/// Set in the user data of what is linked to a request and is no request itself.
+const COMPANION: u64 = 1 << 32;
 
 /// A ring for one file.
 ///
 /// # Invariants
 /// While a request is in flight its slot holds it, and with it the buffer that the kernel uses;
-/// `vectors[slot]` does not move and is not changed.
+/// `vectors[slot]` does not move and is not changed. Registered memory lives as long as the ring.
 pub(crate) struct Uring {
     ring: IoUring,
     file: File,
-    slots: Vec<Option<Request>>,
-    vectors: Vec<[libc::iovec; 2]>,
-    in_flight: usize,
-    count: u64,
+    way: Ring,
+    slots: Slots,
+    vectors: Vec<Vectors>,
+    /// Slots that are not in the submission queue yet.
+    waiting: Vec<usize>,
+    /// What became of requests whose companion has not ended.
+    halves: HashMap<usize, Result<usize, Errno>>,
+    /// Registered memory, by address.
+    regions: HashMap<usize, (u16, Arc<Region>)>,
+    count: usize,
 }
 
-// SAFETY: the vectors point into buffers that the slots own; nothing else here is bound to a thread.
-unsafe impl Send for Uring {}
-
 impl Uring {
-    pub(crate) fn new(file: File, depth: usize) -> Result<Self, Error> {
+    pub(crate) fn new(file: File, depth: usize, way: Ring) -> Result<Self, Error> {
         let depth = depth.max(1);
-        let ring = IoUring::new(depth.next_power_of_two() as u32);
-        let ring = ring.map_err(|error| Error::Unavailable {
-            engine: "io_uring",
-            errno: Errno(error.raw_os_error().unwrap_or(0)),
-        })?;
-        let none = libc::iovec {
-            iov_base: std::ptr::null_mut(),
-            iov_len: 0,
+        // A linked write has a companion.
+        let entries = (2 * depth).next_power_of_two() as u32;
+        let mut builder = IoUring::builder();
+        builder.dontfork();
+        match way {
+            Ring::Sqpoll => builder.setup_sqpoll(IDLE),
+            Ring::Iopoll => builder.setup_iopoll(),
+            _ => &mut builder,
         };
+        let ring = builder.build(entries).map_err(unavailable("io_uring"))?;
+        if way == Ring::Fixed {
+            let registered = ring.submitter().register_files(&[file.fd()]);
+            registered.map_err(unavailable("a registered file"))?;
+            let room = ring
+                .submitter()
+                .register_buffers_sparse((depth + SPARE) as u32);
+            room.map_err(unavailable("registered buffers"))?;
+        }
         Ok(Self {
             ring,
             file,
-            slots: (0..depth).map(|_| None).collect(),
-            vectors: vec![[none; 2]; depth],
-            in_flight: 0,
+            way,
+            slots: Slots::new(depth),
+            vectors: vec![Vectors::NONE; depth],
+            waiting: Vec::with_capacity(depth),
+            halves: HashMap::new(),
+            regions: HashMap::new(),
             count: 0,
         })
     }
 
     /// The submission queue entry for a request in its slot.
-    fn entry(&mut self, slot: usize, request: &Request) -> squeue::Entry {
-        let fd = types::Fd(self.file.fd());
-        let len = request.len.min(request.buffer.len());
-        let start = request.buffer.start();
-        self.count += 1;
-        let half = (len / 2).next_multiple_of(4096);
-        let entry = if self.count % 2 == 0 && half < len {
-            self.vectors[slot] = [
-                libc::iovec {
-                    iov_base: start.cast(),
-                    iov_len: half,
-                },
-                libc::iovec {
-                    iov_base: start.wrapping_add(half).cast(),
-                    iov_len: len - half,
-                },
-            ];
-            let vectors = self.vectors[slot].as_ptr();
-            match request.op {
-                Op::Read => opcode::Readv::new(fd, vectors, 2)
-                    .offset(request.offset)
+    fn entry(&mut self, slot: usize) -> Option<squeue::Entry> {
+        let request = self.slots.get(slot)?;
+        let fd = types::Fd(if self.way == Ring::Fixed {
+            0
+        } else {
+            self.file.fd()
+        });
+        let (start, len) = (request.buffer.start(), request.bytes() as u32);
+        let (op, at) = (request.op, request.offset);
+        let index = self.regions.get(&(start as usize)).map(|(index, _)| *index);
+        let entry = if let Some(index) = index {
+            match op {
+                Op::Read => opcode::ReadFixed::new(fd, start, len, index)
+                    .offset(at)
                     .build(),
-                Op::Write => opcode::Writev::new(fd, vectors, 2)
-                    .offset(request.offset)
+                Op::Write => opcode::WriteFixed::new(fd, start, len, index)
+                    .offset(at)
                     .build(),
+            }
+        } else if self.way == Ring::Vector {
+            let cut = Vectors::cut(request, 1 + self.count % MOST);
+            self.count += 1;
+            self.vectors[slot] = cut;
+            let (list, n) = (self.vectors[slot].as_ptr(), cut.len() as u32);
+            match op {
+                Op::Read => opcode::Readv::new(fd, list, n).offset(at).build(),
+                Op::Write => opcode::Writev::new(fd, list, n).offset(at).build(),
             }
         } else {
-            match request.op {
-                Op::Read => opcode::Read::new(fd, start, len as u32)
-                    .offset(request.offset)
-                    .build(),
-                Op::Write => opcode::Write::new(fd, start, len as u32)
-                    .offset(request.offset)
-                    .build(),
+            match op {
+                Op::Read => opcode::Read::new(fd, start, len).offset(at).build(),
+                Op::Write => opcode::Write::new(fd, start, len).offset(at).build(),
             }
         };
-        entry.user_data(slot as u64)
+        let flags = match self.way {
+            Ring::Fixed => Flags::FIXED_FILE,
+            Ring::Async => Flags::ASYNC,
+            _ => Flags::empty(),
+        };
+        Some(entry.flags(flags).user_data(slot as u64))
+    }
+
+    /// Puts an entry into the submission queue, which the kernel empties when it is full.
+    fn push(&mut self, entry: &squeue::Entry) -> Result<(), Error> {
+        loop {
+            // SAFETY: the buffer and the vectors that the entry names stay as they are in the slot
+            // until the completion is collected.
+            if unsafe { self.ring.submission().push(entry) }.is_ok() {
+                return Ok(());
+            }
+            self.enter(0, Duration::ZERO)?;
+        }
+    }
+
+    /// Puts a request into the submission queue; a linked write together with its fdatasync, and
+    /// with the read after it, if there is one.
+    fn queue(&mut self, slot: usize, next: Option<usize>) -> Result<(), Error> {
+        let Some(entry) = self.entry(slot) else {
+            return Ok(());
+        };
+        let op = |slot: usize| self.slots.get(slot).map(|request| request.op);
+        if self.way != Ring::Linked || op(slot) == Some(Op::Read) {
+            return self.push(&entry);
+        }
+        let follows = next.is_some_and(|next| op(next) == Some(Op::Read));
+        let sync = opcode::Fsync::new(types::Fd(self.file.fd())).flags(types::FsyncFlags::DATASYNC);
+        let sync = sync.build().user_data(slot as u64 | COMPANION);
+        let sync = sync.flags(if follows {
+            Flags::IO_LINK
+        } else {
+            Flags::empty()
+        });
+        self.push(&entry.flags(Flags::IO_LINK))?;
+        self.push(&sync)
+    }
+
+    /// Tells the kernel, and waits for so many completions at most so long.
+    fn enter(&mut self, want: usize, wait: Duration) -> Result<(), Error> {
+        let timeout = types::Timespec::from(wait);
+        let args = types::SubmitArgs::new().timespec(&timeout);
+        match self.ring.submitter().submit_with_args(want, &args) {
+            Ok(_) => Ok(()),
+            Err(error) => match error.raw_os_error().unwrap_or(0) {
+                // An entry that the kernel does not take now stays queued.
+                libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY => Ok(()),
+                errno => Err(Error::Call {
+                    call: "io_uring_enter",
+                    errno: Errno(errno),
+                }),
+            },
+        }
     }
 
     /// Takes what has completed.
     fn collect(&mut self, out: &mut Vec<Completion>) -> Result<(), Error> {
-        for event in self.ring.completion() {
-            let request = self.slots.get_mut(event.user_data() as usize);
-            let request = request.and_then(Option::take).ok_or(Error::Call {
-                call: "io_uring returned a completion that nobody waits for",
-                errno: Errno(0),
-            })?;
-            self.in_flight -= 1;
-            out.push(Completion {
-                id: request.id,
-                result: Errno::decode(event.result().into()),
-                buffer: request.buffer,
-            });
+        let Self {
+            ring,
+            slots,
+            halves,
+            way,
+            ..
+        } = self;
+        for event in ring.completion() {
+            let slot = (event.user_data() & !COMPANION) as usize;
+            let mut result = Errno::decode(event.result().into());
+            let writes = slots.get(slot).is_some_and(|r| r.op == Op::Write);
+            if *way == Ring::Linked && writes {
+                let Some(other) = halves.remove(&slot) else {
+                    halves.insert(slot, result);
+                    continue;
+                };
+                let companion = event.user_data() & COMPANION != 0;
+                let (write, sync) = if companion {
+                    (other, result)
+                } else {
+                    (result, other)
+                };
+                // After a short write the chain is cut; that is no failure of the sync.
+                result = match sync {
+                    Err(errno) if errno != Errno::ECANCELED => Err(errno),
+                    _ => write,
+                };
+            }
+            out.push(slots.end(slot, result)?);
         }
         Ok(())
     }
 }
 
+/// What the kernel said when it was asked for something it may lack.
+fn unavailable(engine: &'static str) -> impl Fn(std::io::Error) -> Error {
+    move |error| Error::Unavailable {
+        engine,
+        errno: Errno(error.raw_os_error().unwrap_or(0)),
+    }
+}
+
 impl Queue for Uring {
     fn depth(&self) -> usize {
-        self.slots.len()
+        self.slots.depth()
     }
 
     fn in_flight(&self) -> usize {
-        self.in_flight
+        self.slots.used()
+    }
+
+    fn buffer(&mut self, len: usize, align: usize) -> Result<Buffer, Error> {
+        if self.way != Ring::Fixed || self.regions.len() >= self.slots.depth() + SPARE {
+            return Buffer::new(len, align);
+        }
+        let region = Arc::new(Region::new(len)?);
+        let index = self.regions.len() as u16;
+        let vector = libc::iovec {
+            iov_base: region.at(0).as_ptr().cast(),
+            iov_len: region.len(),
+        };
+        let submitter = self.ring.submitter();
+        // SAFETY: the region stays mapped as long as the ring.
+        let registered =
+            unsafe { submitter.register_buffers_update(index.into(), &[vector], None) };
+        registered.map_err(unavailable("a registered buffer"))?;
+        let start = region.at(0).as_ptr() as usize;
+        self.regions.insert(start, (index, Arc::clone(&region)));
+        Buffer::from_region(region, 0, len)
     }
 
     fn submit(&mut self, request: Request) -> Result<(), Box<Rejected>> {
-        let Some(slot) = self.slots.iter().position(Option::is_none) else {
-            let errno = Errno::EAGAIN;
-            return Err(Box::new(Rejected { errno, request }));
-        };
-        let entry = self.entry(slot, &request);
-        // SAFETY: the buffer and the vectors that the entry names stay in the slot until the
-        // completion is collected.
-        if unsafe { self.ring.submission().push(&entry) }.is_err() {
-            let errno = Errno::EAGAIN;
-            return Err(Box::new(Rejected { errno, request }));
-        }
-        // INVARIANT: the request is in its slot before the kernel knows of it.
-        self.slots[slot] = Some(request);
-        self.in_flight += 1;
-        // An entry that the kernel does not take now stays queued, and `reap` hands it over.
-        let _ = self.ring.submit();
+        let slot = self.slots.put(request).map_err(Rejected::full)?;
+        self.waiting.push(slot);
         Ok(())
     }
 
+    fn flush(&mut self) -> Result<(), Error> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        for (nth, slot) in waiting.iter().enumerate() {
+            self.queue(*slot, waiting.get(nth + 1).copied())?;
+        }
+        self.waiting = waiting;
+        self.waiting.clear();
+        self.enter(0, Duration::ZERO)
+    }
+
     fn reap(&mut self, wait: Duration, out: &mut Vec<Completion>) -> Result<(), Error> {
-        if self.in_flight == 0 {
+        self.flush()?;
+        if self.slots.used() == 0 {
             return Ok(());
         }
         let before = out.len();
@@ -149,19 +280,7 @@ impl Queue for Uring {
         if out.len() > before {
             return Ok(());
         }
-        let timeout = types::Timespec::from(wait);
-        let args = types::SubmitArgs::new().timespec(&timeout);
-        if let Err(error) = self.ring.submitter().submit_with_args(1, &args) {
-            match error.raw_os_error() {
-                Some(libc::ETIME | libc::EINTR | libc::EAGAIN | libc::EBUSY) => {}
-                errno => {
-                    return Err(Error::Call {
-                        call: "io_uring_enter",
-                        errno: Errno(errno.unwrap_or(0)),
-                    });
-                }
-            }
-        }
+        self.enter(1, wait)?;
         self.collect(out)
     }
 }
@@ -170,15 +289,16 @@ impl Drop for Uring {
     fn drop(&mut self) {
         let deadline = Instant::now() + DRAIN;
         let mut out = Vec::new();
-        while self.in_flight > 0 && Instant::now() < deadline {
+        while self.in_flight() > 0 && Instant::now() < deadline {
             if self.reap(Duration::from_millis(100), &mut out).is_err() {
                 break;
             }
         }
-        if self.in_flight > 0 {
+        if self.in_flight() > 0 {
             // The kernel may still use the buffers: better to lose the memory.
-            std::mem::forget(std::mem::take(&mut self.slots));
+            self.slots.leak();
             std::mem::forget(std::mem::take(&mut self.vectors));
+            std::mem::forget(std::mem::take(&mut self.regions));
         }
     }
 }

@@ -18,10 +18,13 @@ pub enum Mode {
     Direct,
     /// Through the page cache by a load or store.
     Mmap,
+    /// Through the page cache or around it: nobody can tell, because `O_DIRECT` is set and cleared on
+    /// the descriptor meanwhile.
+    Either,
 }
 
 impl Mode {
-    /// Every mode.
+    /// Every mode that one can choose.
     pub const ALL: [Mode; 3] = [Mode::Buffered, Mode::Direct, Mode::Mmap];
 
     pub(crate) fn bit(self) -> u8 {
@@ -29,6 +32,7 @@ impl Mode {
             Self::Buffered => 1,
             Self::Direct => 2,
             Self::Mmap => 4,
+            Self::Either => Self::Buffered.bit() | Self::Direct.bit(),
         }
     }
 
@@ -38,6 +42,7 @@ impl Mode {
             Self::Buffered => "buffered",
             Self::Direct => "direct",
             Self::Mmap => "mmap",
+            Self::Either => "either",
         }
     }
 }

@@ -36,7 +36,7 @@ impl Zones {
     pub(crate) fn touch(&self, mode: Mode, offset: u64, len: u64) {
         for granule in offset / GRANULE..(offset + len).div_ceil(GRANULE) {
             let cell = &self.0[granule as usize];
-            if cell.load(Ordering::Relaxed) & mode.bit() == 0 {
+            if cell.load(Ordering::Relaxed) & mode.bit() != mode.bit() {
                 cell.fetch_or(mode.bit(), Ordering::SeqCst);
             }
         }
@@ -73,5 +73,7 @@ mod tests {
         assert!(zones.mixed(GRANULE - 8));
         assert!(!zones.mixed(GRANULE));
         assert!(!zones.mixed(2 * GRANULE));
+        zones.touch(Mode::Either, 2 * GRANULE, 8);
+        assert!(zones.mixed(2 * GRANULE));
     }
 }

@@ -22,6 +22,11 @@ pub enum Role {
 }
 
 impl Role {
+    /// Whether it writes.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::Both)
+    }
+
     /// A word for people.
     pub fn name(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
-use engines::{Advice, Op};
+use engines::{Errno, Op};
 use oracle::Tally;
 
 use crate::crew::pulse::Pulse;
@@ -21,19 +21,23 @@ pub fn run(
     pulse: &Arc<Pulse>,
     mut rng: Rng,
 ) -> Result<Tally> {
-    let advices = [
-        Advice::DontNeed,
-        Advice::WillNeed,
-        Advice::ReadAhead,
-        Advice::SyncRange,
-    ];
+    let mut advices = plan.advices.clone();
     let places = ((plan.within.end - plan.within.start) / plan.block).max(1);
-    while !shared.stopped() {
-        let advice = advices[rng.below(advices.len() as u64) as usize];
+    while !shared.stopped() && !advices.is_empty() {
+        let nth = rng.below(advices.len() as u64) as usize;
+        let advice = advices[nth];
         let offset = plan.within.start + rng.below(places) * plan.block;
         pulse.begin(0, Op::Read, offset, plan.block);
         let result = shared.store.advise(advice, offset, plan.block);
         pulse.end(0, result.map(|()| 0).map_err(|_| ()));
+        match result {
+            Ok(()) | Err(Errno::EINTR) => {}
+            Err(errno) if advice.syncs() => shared.failed(advice.name(), errno),
+            Err(errno) => {
+                shared.note(format!("left out: {} ({errno})", advice.name()));
+                advices.remove(nth);
+            }
+        }
         thread::sleep(Duration::from_micros(rng.below(2 * plan.pause.max(1))));
     }
     Ok(Tally::default())

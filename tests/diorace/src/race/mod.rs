@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use engines::Errno;
-use oracle::{Config, History, Initial, Profile, Tally};
+use oracle::{Config, History, Initial, Mode, Profile, Tally};
 
 use crate::bench::Bench;
 use crate::crew::pulse::{Pulse, Role};
@@ -66,7 +66,7 @@ struct Team {
 impl Team {
     fn new(bench: &Bench<'_>, plan: &Plan) -> Self {
         let members = plan.crew(bench.settings.threads);
-        let writes = members.iter().filter(|member| member.role == Role::Write);
+        let writes = members.iter().filter(|member| member.role.writes());
         let writers = writes.map(|member| member.kind.name().to_owned()).collect();
         let slots = members.iter().map(|member| member.depth + 1).sum::<usize>() + 2;
         Self {
@@ -147,7 +147,7 @@ fn start_workers(
     for (nth, member) in team.members.iter().enumerate() {
         let first_slot = slot;
         slot += member.depth + 1;
-        writer += u8::from(member.role == Role::Write);
+        writer += u8::from(member.role.writes());
         let queue = match shared.store.open(member.kind, member.depth) {
             Ok(queue) => queue,
             Err(error @ engines::Error::Unavailable { .. }) => {
@@ -158,8 +158,14 @@ fn start_workers(
         };
         let pulse = crew.pulse(member.kind.name(), member.role, queue.depth());
         let rng = Rng::new(bench.settings.seed, nth as u64);
-        let worker = Worker::new(member, shared, queue, &pulse, writer, first_slot, rng)?;
-        debug_assert!(mode(member.kind).name() != "");
+        let worker = match Worker::new(member, shared, queue, &pulse, writer, first_slot, rng) {
+            Ok(worker) => worker,
+            Err(error @ engines::Error::Unavailable { .. }) => {
+                report.notes.push(format!("left out: {error}"));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         crew.start(pulse, move || worker.run())?;
     }
     Ok(())
@@ -211,9 +217,13 @@ fn sentinel(bench: &Bench<'_>, plan: &Plan, errno: Errno, report: &mut ScenarioR
     let writes = plan
         .workers
         .iter()
-        .filter(|worker| worker.role == Role::Write);
-    let (direct, cached): (Vec<_>, Vec<_>) = writes.partition(|worker| worker.kind.direct);
-    let may_collide = !direct.is_empty() && !cached.is_empty();
+        .filter(|worker| worker.role.writes())
+        .map(|worker| mode(worker.kind));
+    let modes: Vec<_> = writes.collect();
+    let either = modes.contains(&Mode::Either);
+    let direct = either || modes.contains(&Mode::Direct);
+    let cached = either || modes.iter().any(|mode| *mode != Mode::Direct);
+    let may_collide = direct && cached;
     let counts = if bench.settings.profile == Profile::Bare && may_collide {
         &mut report.collisions
     } else {
@@ -234,6 +244,7 @@ fn finish(shared: &Shared, report: &mut ScenarioReport, hung: Vec<String>) {
             .or_default() += n;
     }
     report.findings.extend(found.reports);
+    report.notes.extend(found.notes);
     for thread in hung {
         *report.violations.entry("hang".to_owned()).or_default() += 1;
         let label = shared.store.label();

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use engines::Kind;
+use engines::{Advice, Kind, Path};
 use oracle::Mode;
 
 use crate::crew::pulse::Role;
@@ -38,6 +38,18 @@ pub struct WorkerPlan {
     pub depth: usize,
     /// When it rests.
     pub rest: Rest,
+    /// With [`Role::Both`]: what it does next.
+    pub mix: Mix,
+}
+
+/// What a worker of [`Role::Both`] does next. Such a worker counts as a writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mix {
+    /// Reads and writes at random, as many of the one as of the other, each where its aim says.
+    Random,
+    /// Reads what it has just written, submitted together with the write; by `uring-linked` as one
+    /// chain.
+    Echo,
 }
 
 /// When a worker leaves the machine to others. Without rest, loads and stores would take all of it:
@@ -63,7 +75,7 @@ impl Rest {
     }
 }
 
-/// One thread that advises the kernel badly.
+/// One thread that does what the content must not depend on.
 #[derive(Clone, Debug)]
 pub struct DisturbPlan {
     /// The part of the file.
@@ -72,6 +84,8 @@ pub struct DisturbPlan {
     pub block: u64,
     /// Microseconds between two calls, on average.
     pub pause: u64,
+    /// What it does, at random; see [`Advice`]. What the kernel refuses is noted and left out.
+    pub advices: Vec<Advice>,
 }
 
 impl Plan {
@@ -90,30 +104,32 @@ impl Plan {
 impl WorkerPlan {
     /// A thread that writes.
     pub fn write(kind: Kind, aim: Aim, depth: usize) -> Self {
-        let role = Role::Write;
-        Self {
-            kind,
-            role,
-            aim,
-            depth,
-            rest: Rest::default(),
-        }
+        Self::new(kind, Role::Write, aim, depth)
     }
 
     /// A thread that reads.
     pub fn read(kind: Kind, aim: Aim, depth: usize) -> Self {
-        let role = Role::Read;
+        Self::new(kind, Role::Read, aim, depth)
+    }
+
+    /// A thread that does both.
+    pub fn both(kind: Kind, aim: Aim, depth: usize, mix: Mix) -> Self {
+        let mut plan = Self::new(kind, Role::Both, aim, depth);
+        plan.mix = mix;
+        plan
+    }
+
+    fn new(kind: Kind, role: Role, aim: Aim, depth: usize) -> Self {
         Self {
             kind,
             role,
             aim,
             depth,
             rest: Rest::default(),
+            mix: Mix::Random,
         }
     }
-}
 
-impl WorkerPlan {
     /// The same, resting for so many microseconds between requests on average.
     pub fn pausing(mut self, pause: u64) -> Self {
         self.rest.pause = pause;
@@ -130,7 +146,10 @@ impl WorkerPlan {
 /// Which way an engine takes to the content.
 pub fn mode(kind: Kind) -> Mode {
     match kind {
-        Kind::MMAP => Mode::Mmap,
+        _ if kind.is_mapped() => Mode::Mmap,
+        Kind {
+            path: Path::Toggle, ..
+        } => Mode::Either,
         Kind { direct: true, .. } => Mode::Direct,
         _ => Mode::Buffered,
     }
@@ -139,7 +158,7 @@ pub fn mode(kind: Kind) -> Mode {
 /// The plain engine of a mode.
 pub fn engine(mode: Mode) -> Kind {
     match mode {
-        Mode::Buffered => Kind::BUFFERED,
+        Mode::Buffered | Mode::Either => Kind::BUFFERED,
         Mode::Direct => Kind::DIRECT,
         Mode::Mmap => Kind::MMAP,
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the threads of a race have in common.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,6 +40,8 @@ pub struct Found {
     pub errors: BTreeMap<String, u64>,
     /// The first findings, explained.
     pub reports: Vec<FindingReport>,
+    /// What there is to say besides.
+    pub notes: BTreeSet<String>,
 }
 
 impl Shared {
@@ -77,6 +79,12 @@ impl Shared {
     /// Takes what was collected.
     pub fn take_found(&self) -> Found {
         std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Notes something for the report, once.
+    pub fn note(&self, what: String) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.notes.insert(what);
     }
 
     /// Counts a failed operation.

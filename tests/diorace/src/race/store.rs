@@ -37,16 +37,18 @@ pub struct FileStore {
     path: PathBuf,
     len: u64,
     sentinel: File,
+    /// For advice: what fsync tells one descriptor it still tells the other.
+    hand: File,
 }
 
 impl FileStore {
     /// Takes a file as it is.
     pub fn new(path: PathBuf, len: u64) -> Result<Self> {
-        let sentinel = File::open(&path, false)?;
         Ok(Self {
+            sentinel: File::open(&path, false)?,
+            hand: File::open(&path, false)?,
             path,
             len,
-            sentinel,
         })
     }
 }
@@ -61,7 +63,7 @@ impl Store for FileStore {
     }
 
     fn advise(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno> {
-        self.sentinel.advise(advice, offset, len)
+        self.hand.advise(advice, offset, len)
     }
 
     fn label(&self) -> String {

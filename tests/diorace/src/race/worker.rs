@@ -6,12 +6,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use engines::{Buffer, Completion, Errno, Op, Queue, Request};
+use engines::{Buffer, Completion, Errno, Error, Op, Queue, Request};
 use oracle::{Class, Finding, Mode, Outcome, ReadStart, Seen, Severity, Tally, Write};
 
 use crate::crew::pulse::{Pulse, Role};
 use crate::race::aim::Aimer;
-use crate::race::plan::{Rest, WorkerPlan, mode};
+use crate::race::plan::{Mix, Rest, WorkerPlan, mode};
 use crate::race::recheck::Rechecker;
 use crate::race::shared::Shared;
 use crate::rng::Rng;
@@ -34,11 +34,15 @@ pub struct Worker {
     mode: Mode,
     engine: &'static str,
     role: Role,
+    mix: Mix,
+    /// What was written last, and is to be read.
+    echo: Option<(u64, u64)>,
     /// Its number among the writers.
     writer: u8,
     /// The first of its readers' slots; one for each request, and one for second looks.
     first_slot: usize,
     pending: Vec<Option<Pending>>,
+    free: Vec<usize>,
     buffers: Vec<Buffer>,
     again: Rechecker,
     tally: Tally,
@@ -62,17 +66,17 @@ impl Worker {
     pub fn new(
         plan: &WorkerPlan,
         shared: &Arc<Shared>,
-        queue: Box<dyn Queue>,
+        mut queue: Box<dyn Queue>,
         pulse: &Arc<Pulse>,
         writer: u8,
         first_slot: usize,
         rng: Rng,
-    ) -> Result<Self> {
+    ) -> Result<Self, Error> {
         let aimer = Aimer::new(plan.aim.clone(), rng.clone());
         let depth = queue.depth();
         let memory = shared.geometry.memory.max(shared.geometry.page as usize);
         let len = aimer.longest() as usize;
-        let buffers: Result<Vec<_>, _> = (0..depth).map(|_| Buffer::new(len, memory)).collect();
+        let buffers: Result<Vec<_>, _> = (0..depth).map(|_| queue.buffer(len, memory)).collect();
         Ok(Self {
             shared: Arc::clone(shared),
             pulse: Arc::clone(pulse),
@@ -81,9 +85,12 @@ impl Worker {
             mode: mode(plan.kind),
             engine: plan.kind.name(),
             role: plan.role,
+            mix: plan.mix,
+            echo: None,
             writer,
             first_slot,
             pending: (0..depth).map(|_| None).collect(),
+            free: (0..depth).rev().collect(),
             buffers: buffers?,
             again: Rechecker::new(first_slot + depth),
             tally: Tally::default(),
@@ -130,49 +137,69 @@ impl Worker {
 
     /// Submits as many requests as may be outstanding.
     fn fill(&mut self) -> Result<()> {
-        while let Some(slot) = self.pending.iter().position(Option::is_none) {
-            let Some((offset, len)) = self.aimer.next() else {
+        while let Some(slot) = self.free.pop() {
+            let Some((op, offset, len)) = self.next() else {
+                self.free.push(slot);
                 return Ok(());
             };
-            let mut buffer = self.buffers.pop().context("a buffer got lost")?;
-            let op = match self.role {
-                Role::Write => Op::Write,
-                _ => Op::Read,
-            };
-            let history = &self.shared.history;
-            let begin = Instant::now();
-            self.pending[slot] = Some(match op {
-                Op::Write => {
-                    let write = history.begin_write(self.writer, self.mode, offset, len)?;
-                    write.fill(&mut buffer.words_mut()[..(len / 8) as usize]);
-                    Pending::Write(write)
-                }
-                Op::Read => Pending::Read {
-                    start: history.begin_read(self.first_slot + slot),
-                    offset,
-                    len,
-                },
-            });
-            self.pulse.checked(begin.elapsed());
-            self.pulse.begin(slot, op, offset, len);
-            let request = Request {
-                id: slot,
-                op,
-                offset,
-                len: len as usize,
-                buffer,
-            };
-            if let Err(rejected) = self.queue.submit(request) {
-                self.finish(Completion {
-                    id: slot,
-                    result: Err(rejected.errno),
-                    buffer: rejected.request.buffer,
-                })?;
-                return Ok(());
-            }
+            self.start(slot, op, offset, len)?;
             if self.queue.depth() == 1 {
                 return Ok(());
             }
+        }
+        Ok(())
+    }
+
+    /// What to do next; none if there is nothing yet.
+    fn next(&mut self) -> Option<(Op, u64, u64)> {
+        let read = match (self.role, self.mix) {
+            (Role::Write, _) => false,
+            (Role::Both, Mix::Random) => self.rng.once_in(2),
+            (Role::Both, Mix::Echo) => {
+                if let Some((offset, len)) = self.echo.take() {
+                    return Some((Op::Read, offset, len));
+                }
+                self.echo = self.aimer.next();
+                return self.echo.map(|(offset, len)| (Op::Write, offset, len));
+            }
+            (Role::Read | Role::Disturb, _) => true,
+        };
+        let op = if read { Op::Read } else { Op::Write };
+        self.aimer.next().map(|(offset, len)| (op, offset, len))
+    }
+
+    /// Announces a request to the oracle, then submits it.
+    fn start(&mut self, slot: usize, op: Op, offset: u64, len: u64) -> Result<()> {
+        let mut buffer = self.buffers.pop().context("a buffer got lost")?;
+        let history = &self.shared.history;
+        let begin = Instant::now();
+        self.pending[slot] = Some(match op {
+            Op::Write => {
+                let write = history.begin_write(self.writer, self.mode, offset, len)?;
+                write.fill(&mut buffer.words_mut()[..(len / 8) as usize]);
+                Pending::Write(write)
+            }
+            Op::Read => Pending::Read {
+                start: history.begin_read(self.first_slot + slot),
+                offset,
+                len,
+            },
+        });
+        self.pulse.checked(begin.elapsed());
+        self.pulse.begin(slot, op, offset, len);
+        let request = Request {
+            id: slot,
+            op,
+            offset,
+            len: len as usize,
+            buffer,
+        };
+        if let Err(rejected) = self.queue.submit(request) {
+            self.finish(Completion {
+                id: slot,
+                result: Err(rejected.errno),
+                buffer: rejected.request.buffer,
+            })?;
         }
         Ok(())
     }
@@ -208,6 +235,7 @@ impl Worker {
         let result = completion.result.map(|n| n as u64);
         self.pulse.end(slot, result.map_err(|_| ()));
         self.buffers.push(completion.buffer);
+        self.free.push(slot);
         if let Err(errno) = completion.result {
             self.failed(errno);
         }
@@ -252,7 +280,9 @@ impl Worker {
     }
 
     fn failed(&self, errno: Errno) {
-        if errno != Errno::EAGAIN && errno != Errno::EINTR {
+        // A request that was cancelled follows one that failed, which is counted.
+        let harmless = [Errno::EAGAIN, Errno::EINTR, Errno::ECANCELED];
+        if !harmless.contains(&errno) {
             self.shared.failed(self.engine, errno);
         }
         thread::sleep(PAUSE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Several writers, one page, different bytes.
 
-use engines::Kind as Engine;
+use engines::{Advice, Kind as Engine};
 
 use crate::arena::Geometry;
 use crate::bench::Bench;
@@ -89,6 +89,7 @@ pub fn layout(len: u64, depth: usize, geometry: &Geometry) -> Plan {
             within: 0..len,
             block: (64 << 10).min(half),
             pause: 20_000,
+            advices: Advice::RANGE.to_vec(),
         }],
     }
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use engines::Kind as Engine;
+use engines::{Advice, Kind as Engine};
 
 use crate::bench::Bench;
 use crate::race::aim::Aim;
@@ -69,6 +69,7 @@ fn plan(bench: &Bench<'_>) -> Plan {
             within: 0..len,
             block: 256 << 10,
             pause: 1000,
+            advices: Advice::RANGE.to_vec(),
         }],
     }
 }
