@@ -35,6 +35,9 @@ run:
 test:
 	@$S/test
 
+mutants:
+	@$S/mutants
+
 shell:
 	@$S/shell
 
@@ -47,9 +50,10 @@ clean:
 help:
 	@sed 1d $S/help.txt
 
-.PHONY: modules modules_install setup tools run test shell check clean help
+.PHONY: modules modules_install setup tools run test mutants shell check clean help
 
 # The steps share one source directory and one guest's worth of processors.
 .NOTPARALLEL:
 
 export KERNEL FLAVOUR CPUS MEM ACCEL SUITES LOWERS DURATION SEED REFRESH DEBIAN_MIRROR
+export ONLY SUBSET SEEDS SAVE

@@ -16,7 +16,7 @@ import time
 import traceback
 
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-MODULE = os.path.join(REPO, "diofs.ko")
+MODULE = os.environ.get("MODULE") or os.path.join(REPO, "diofs.ko")
 LOWER = "/lower"
 UPPER = "/mnt/diofs"
 # STAND_IN=1 tests the tests: a bind mount takes the place of diofs.

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""In the guest: runs what should see the bug of a mutant, and notes what did.
+
+    guest.py [--whole] [--seed N] NAME...
+
+runs the races of these mutants on the module that MODULE= names, each race once
+however many name it. With --whole, what is run is all there is: every test on
+ext4 and every scenario of diorace. Each race is a line of JSON in
+$DIOFS_OUT/races: what it was, what caught the bug, after how many seconds. That
+it began goes to the kernel log, for the case that the guest does not live on.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
+
+import patches  # noqa: E402
+from harness import (REPO, Failure, disk, fsck, load, module_loaded, must, run,  # noqa: E402
+                     stack, statistics)
+
+OUT = os.environ.get("DIOFS_OUT", "/tmp")
+DIORACE = os.path.join(REPO, "tests/target/release/diorace")
+WHOLE = (patches.Race("suite", "ext4-4k", ()), patches.Race("diorace", "ext3", ("all",)))
+WHOLE_SECONDS = 1500
+# A violation is only told when diorace ends, so it races in short rounds.
+ROUND_SECONDS = 6
+
+
+class Caught(Exception):
+    """What gave the bug away."""
+
+
+class Clock:
+    """The time since the racing command began, which the kernel log is told of: a mark there
+    outlives the guest."""
+
+    def __init__(self, race):
+        self.race = race
+        self.begin = time.monotonic()
+        self.stopped = None
+
+    def start(self):
+        """The command begins now."""
+        to_kernel_log(f"begin {self.race}")
+        self.begin = time.monotonic()
+
+    def stop(self):
+        """Something was seen now, though the command goes on."""
+        self.stopped = self.stopped or time.monotonic()
+
+    def seconds(self):
+        """From the beginning until something was seen, or until now."""
+        return round((self.stopped or time.monotonic()) - self.begin, 1)
+
+
+def to_kernel_log(text):
+    """Leaves a mark that outlives this guest."""
+    with open("/dev/kmsg", "w", encoding="utf-8") as log:
+        log.write(f"mutants: {text}\n")
+
+
+def first_failure(process, clock):
+    """The first line with which a suite says that a test failed, told as soon as it does."""
+    failure = None
+    for line in process.stdout:
+        print("    " + line, end="", flush=True)
+        if failure is None and line.startswith("FAIL "):
+            clock.stop()
+            failure = line[len("FAIL "):].strip()
+    return failure
+
+
+def suite(race, budget, seed, clock):
+    """Tests of diofs-suite, until the last of them has ended or the budget is used up."""
+    clock.start()
+    process = subprocess.Popen(
+        [os.path.join(REPO, "scripts/guest/run-suite"), "--seed", str(seed), *race.names],
+        env={**os.environ, "LOWERS": race.lower}, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    alarm = threading.Timer(budget + 60, os.killpg, (process.pid, signal.SIGKILL))
+    alarm.start()
+    failure = first_failure(process, clock)
+    status = process.wait()
+    alarm.cancel()
+    if failure:
+        raise Caught(f"test {failure}")
+    if status == -signal.SIGKILL:
+        raise Failure(f"{race} takes longer than {budget + 60} s")
+    if status != 0:
+        raise Caught(f"diofs-suite ends with {status}")
+
+
+def diorace_round(race, upper, seconds, seed):
+    """One run of diorace; a verdict other than legal gives the bug away."""
+    path = os.path.join(OUT, "diorace.json")
+    status, output = run(
+        [DIORACE, "run", upper, "--scenario", race.names[0], "--duration", str(seconds),
+         "--seed", str(seed), "--profile", "strict", "--grace", "30", "--quiet", "--json", path],
+        timeout=seconds + 120)
+    print(re.sub("^", "    ", output, flags=re.M), flush=True)
+    if status:
+        raise Caught(f"diorace {race.names[0]}: {told(path) or f'status {status}'}")
+
+
+def told(path):
+    """What a result of diorace says is wrong, in a few words."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            scenarios = json.load(file)["scenarios"]
+    except (OSError, ValueError):
+        return ""
+    words = []
+    for scenario in scenarios:
+        for what in ("violations", "collisions", "refused", "errors"):
+            count = scenario.get(what)
+            if count:
+                words.append(f"{what} {json.dumps(count)}" if not isinstance(count, list)
+                             else f"{len(count)} {what}")
+    return ", ".join(words)[:200]
+
+
+def diorace(race, budget, seed, clock):
+    """A scenario of diorace over a lower; what it leaves has to be sound."""
+    options = "data=ordered" if race.lower == "ext3" else ""
+    rounds = 0
+    with stack(disk(0), race.lower, options) as (_, upper):
+        clock.start()
+        while clock.seconds() < budget:
+            seconds = budget if race.names[0] == "all" else ROUND_SECONDS
+            diorace_round(race, upper, seconds, seed * 1000 + rounds)
+            rounds += 1
+        counted = statistics()
+        if counted["after_failures"] or counted["found_after"] and not counted["waits_given_up"]:
+            raise Caught("statistics: pages were found in the cache after direct writes")
+    fsck(disk(0))
+
+
+def one(race, budget, seed):
+    """Runs a race on the module freshly loaded; returns what caught a bug, and when."""
+    clock = Clock(race)
+    try:
+        load()
+        {"suite": suite, "diorace": diorace}[race.kind](race, budget, seed, clock)
+        must("rmmod diofs")
+    except (Caught, Failure) as caught:
+        return str(caught).splitlines()[0], clock.seconds()
+    return None, clock.seconds()
+
+
+def note(race, seed, what, seconds):
+    """Writes the result down."""
+    print(f"  {race}: {f'caught by {what}' if what else 'nothing wrong'} ({seconds} s)", flush=True)
+    with open(os.path.join(OUT, "races"), "a", encoding="utf-8") as file:
+        file.write(json.dumps({"race": str(race), "seed": seed, "caught": what,
+                               "seconds": seconds}) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    to_kernel_log(f"end {race}")
+
+
+def main():
+    """Runs the races until one leaves the module in a state that nothing else can run on."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("names", nargs="+")
+    arguments = parser.parse_args()
+    mutants = [patches.load(name) for name in arguments.names]
+    races = {}
+    for mutant in mutants:
+        for race in mutant.races:
+            races[race] = max(races.get(race, 0), mutant.budget)
+    if arguments.whole:
+        races = {race: WHOLE_SECONDS if race.kind == "suite" else 30 for race in WHOLE}
+    must("modprobe dm_mod")
+    for race, budget in races.items():
+        note(race, arguments.seed, *one(race, budget, arguments.seed))
+        if module_loaded() and run("rmmod diofs")[0]:
+            break
+
+
+main()

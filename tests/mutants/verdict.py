@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""What the guests of a mutant have shown.
+
+    verdict.py seed DIRECTORY STATUS         one guest: what caught the bug, or nothing
+    verdict.py table [--save] NAME/KERNEL...  all guests of these mutants, as a table
+
+DIRECTORY is what scripts/vm left of a guest and STATUS its exit status. The exit
+status of `seed` is 0 if the bug was caught.
+"""
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+
+import patches
+from table import save, show
+
+REPO = os.path.dirname(os.path.dirname(patches.HERE))
+OUT = os.path.join(REPO, "out/mutants")
+STAMP = re.compile(r"^\[\s*(\d+\.\d+)\]")
+HOW_GUESTS_END = {124: "hang: no end, and the guest was stopped", 126: "death of the guest"}
+
+
+def klog_intervals(path):
+    """The parts of a kernel log that belong to a race: race, its lines."""
+    intervals, current = [], None
+    with open(path, encoding="utf-8", errors="replace") as file:
+        for line in file:
+            mark = re.search(r"mutants: (begin|end) (.*)", line)
+            if mark and mark[1] == "begin":
+                current = (mark[2].strip(), [line])
+                intervals.append(current)
+            elif mark:
+                current = None
+            elif current:
+                current[1].append(line)
+    return intervals
+
+
+def complaint(lines):
+    """The first thing in a part of a kernel log that a healthy kernel does not say."""
+    scratch = os.path.join(OUT, "klog-part")
+    with open(scratch, "w", encoding="utf-8") as file:
+        file.writelines(lines)
+    scan = subprocess.run([os.path.join(REPO, "scripts/klog-scan"), scratch],
+                          stderr=subprocess.PIPE, text=True, check=False)
+    if scan.returncode == 0:
+        return None
+    first = scan.stderr.splitlines()[1].removeprefix("    | ")
+    return "kernel: " + STAMP.sub("", first).strip(), seconds_between(lines[0], first)
+
+
+def seconds_between(first, second):
+    """The time between two lines of a kernel log."""
+    stamps = [STAMP.match(line.rstrip("\r\n")) for line in (first, second)]
+    return round(float(stamps[1][1]) - float(stamps[0][1]), 1) if all(stamps) else 0.0
+
+
+def guest(directory, status):
+    """The races that a guest has begun: each with all that caught a bug, the earliest first."""
+    records = {}
+    path = os.path.join(directory, "shared/races")
+    if os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            records = {record["race"]: record for record in map(json.loads, file)}
+    races = []
+    for race, lines in klog_intervals(os.path.join(directory, "kernel.log")):
+        catches = [complaint(lines)]
+        record = records.get(race)
+        if record is None:
+            what = HOW_GUESTS_END.get(status, f"end of the guest, with status {status}")
+            catches.append((what, seconds_between(lines[0], lines[-1])))
+        elif record["caught"]:
+            catches.append((record["caught"], record["seconds"]))
+        catches = sorted(filter(None, catches), key=lambda catch: catch[1])
+        races.append({"race": race, "caught": catches,
+                      "seconds": record["seconds"] if record else None})
+    return races
+
+
+def seeds(mutant, kernel):
+    """The verdicts of all guests of a mutant that there are."""
+    path = os.path.join(OUT, mutant, kernel)
+    found = []
+    for entry in sorted(os.listdir(path)):
+        verdict = os.path.join(path, entry, "verdict.json")
+        if entry.startswith("seed") and os.path.exists(verdict):
+            with open(verdict, encoding="utf-8") as file:
+                found.append(json.load(file))
+    return found
+
+
+def summary(name, kernel):
+    """A row: for each race what caught the bug, and the median of the seconds."""
+    mutant = patches.load(name)
+    guests = seeds(name, kernel)
+    by_race = {}
+    for race in (race for races in guests for race in races):
+        by_race.setdefault(race["race"], []).append(race["caught"][0] if race["caught"] else None)
+    firsts = [min((race["caught"][0][1] for race in races if race["caught"]), default=None)
+              for races in guests]
+    return {
+        "mutant": name, "kernel": kernel, "bug": mutant.bug, "breaks": list(mutant.breaks),
+        "seeds": len(guests), "caught": sum(first is not None for first in firsts),
+        "seconds": median(first for first in firsts if first is not None),
+        "races": [{"race": race, "tries": len(catches), "caught": len(list(filter(None, catches))),
+                   "by": next((catch[0] for catch in catches if catch), None),
+                   "seconds": median(catch[1] for catch in catches if catch)}
+                  for race, catches in by_race.items()],
+    }
+
+
+def median(seconds):
+    """The median, or nothing of nothing."""
+    seconds = list(seconds)
+    return round(statistics.median(seconds), 1) if seconds else None
+
+
+def judge(directory, status):
+    """Writes the verdict on one guest down, and says it in a line."""
+    races = guest(directory, status)
+    with open(os.path.join(directory, "verdict.json"), "w", encoding="utf-8") as file:
+        json.dump(races, file, indent=1)
+    caught = [f"after {race['caught'][0][1]} s, {race['caught'][0][0][:100]} [{race['race']}]"
+              for race in races if race["caught"]]
+    print("; ".join(caught) if caught else
+          f"nothing, by {', '.join(race['race'] for race in races) or 'no race: none began'}")
+    return bool(caught)
+
+
+def main():
+    """See above."""
+    command, *arguments = sys.argv[1:]
+    if command == "seed":
+        sys.exit(not judge(arguments[0], int(arguments[1])))
+    rows = [summary(*name.split("/")) for name in arguments if name != "--save"]
+    print(show(rows))
+    with open(os.path.join(OUT, "results.json"), "w", encoding="utf-8") as file:
+        json.dump(rows, file, indent=1)
+    if "--save" in arguments:
+        save(rows, os.path.join(REPO, "Documentation/mutants.rst"))
+
+
+if __name__ == "__main__":
+    main()
