@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a scenario is given to work with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Result, bail};
+use engines::Kind;
 use oracle::Profile;
 
 use crate::arena::{Arena, Geometry};
+use crate::cli::{Until, nearest};
+use crate::crew::pulse::Role;
+use crate::record::{Log, Script};
+
+/// Name under which the threads count that only disturb the cache.
+pub const DISTURBER: &str = "advice";
 
 /// The choices of the person who started the run.
 #[derive(Clone, Debug)]
@@ -24,8 +33,63 @@ pub struct Settings {
     pub depth: Option<usize>,
     /// What the file system is held to.
     pub profile: Profile,
+    /// Which threads take part.
+    pub wanted: Wanted,
+    /// What ends a scenario before its time.
+    pub until: Until,
     /// Whether progress is shown.
     pub live: bool,
+    /// Where requests are recorded.
+    pub log: Option<Arc<Log>>,
+    /// Requests to make again, in place of those that a scenario would choose.
+    pub script: Option<Arc<Script>>,
+}
+
+/// Threads by engine and role; none named means all.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted(Vec<(String, Option<Role>)>);
+
+impl Wanted {
+    /// Reads `ENGINE` or `ENGINE:ROLE`.
+    pub fn parse(words: &[String]) -> Result<Self> {
+        words
+            .iter()
+            .map(|word| thread(word))
+            .collect::<Result<_>>()
+            .map(Self)
+    }
+
+    /// Whether a thread takes part.
+    pub fn has(&self, engine: &str, role: Role) -> bool {
+        let matches = |(name, only): &(String, Option<Role>)| {
+            name == engine && only.is_none_or(|only| only == role)
+        };
+        self.0.is_empty() || self.0.iter().any(matches)
+    }
+}
+
+fn thread(word: &str) -> Result<(String, Option<Role>)> {
+    let (engine, role) = match word.split_once(':') {
+        Some((engine, role)) => (engine, Some(role)),
+        None => (word, None),
+    };
+    let names = || Kind::ALL.iter().map(|(name, _)| *name).chain([DISTURBER]);
+    if !names().any(|name| name == engine) {
+        match nearest(engine, names()) {
+            Some(near) => bail!("no engine is called \"{engine}\"; did you mean \"{near}\"?"),
+            None => bail!(
+                "no engine is called \"{engine}\"; there are {}",
+                names().collect::<Vec<_>>().join(", ")
+            ),
+        }
+    }
+    let role = role.map(
+        |name| match Role::ALL.into_iter().find(|role| role.name() == name) {
+            Some(role) => Ok(role),
+            None => bail!("\"{name}\" is no role; there are write, read, disturb and both"),
+        },
+    );
+    Ok((engine.to_owned(), role.transpose()?))
 }
 
 /// Settings and surroundings.
@@ -51,5 +115,24 @@ impl Bench<'_> {
     /// The queue depth.
     pub fn depth(&self, default: usize) -> usize {
         self.settings.depth.unwrap_or(default)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_chosen_by_engine_and_role() {
+        let wanted = |words: &[&str]| {
+            Wanted::parse(&words.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let some = wanted(&["libaio:write", "mmap"]).unwrap();
+        assert!(some.has("libaio", Role::Write) && !some.has("libaio", Role::Read));
+        assert!(some.has("mmap", Role::Read) && !some.has("buffered", Role::Read));
+        assert!(wanted(&[]).unwrap().has("buffered", Role::Read));
+        let error = wanted(&["libao"]).unwrap_err().to_string();
+        assert!(error.contains("did you mean \"libaio\""), "{error}");
+        assert!(wanted(&["mmap:rite"]).is_err());
     }
 }

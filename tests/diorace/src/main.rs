@@ -10,6 +10,7 @@ mod liar;
 mod live;
 mod place;
 mod race;
+mod record;
 mod report;
 mod rng;
 mod scenarios;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     };
     let result = match cli.command {
         Command::Run(args) => commands::run::run(&args),
+        Command::Replay(args) => commands::replay::replay(&args),
         Command::List(args) => commands::list::list(&args),
         Command::Compare(args) => commands::compare::compare(&args),
         Command::Selftest(args) => commands::selftest::selftest(&args),

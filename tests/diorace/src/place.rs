@@ -6,12 +6,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use oracle::Profile;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::ProfileArg;
 
 /// A directory and the file system that it is on, for the report.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Place {
     /// The directory.
     pub path: String,

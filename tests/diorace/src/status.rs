@@ -6,10 +6,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use engines::Errno;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The verdict of a scenario, a run, or the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// Everything seen was legal.

@@ -3,5 +3,8 @@
 
 pub mod compare;
 pub mod list;
+mod outputs;
+pub mod replay;
 pub mod run;
 pub mod selftest;
+mod session;

@@ -6,12 +6,12 @@ use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use oracle::{Class, Profile, SizeTracker};
 
 use crate::arena::{Arena, Geometry};
-use crate::bench::{Bench, Settings};
-use crate::cli::SelftestArgs;
+use crate::bench::{Bench, Settings, Wanted};
+use crate::cli::{SelftestArgs, Until};
 use crate::liar::{Liar, LiarStore};
 use crate::race;
 use crate::race::plan::Rest;
@@ -28,7 +28,7 @@ const FIRST: Duration = Duration::from_millis(300);
 
 /// Corrupts what a race reads, class by class, and demands that each is named.
 pub fn selftest(args: &SelftestArgs) -> Result<Status> {
-    let limit = Duration::try_from_secs_f64(args.duration).context("--duration")?;
+    let limit = Duration::from_secs_f64(args.duration);
     let mut unseen = 0;
     let (truth, _) = race(None, Duration::from_secs(1), args.seed)?;
     let clean = truth.status == Status::Legal;
@@ -81,7 +81,11 @@ fn race(lie: Option<Class>, duration: Duration, seed: u64) -> Result<(ScenarioRe
         threads: None,
         depth: None,
         profile: Profile::Strict,
+        wanted: Wanted::default(),
+        until: Until::End,
         live: false,
+        log: None,
+        script: None,
     };
     let geometry = Geometry {
         align: 512,

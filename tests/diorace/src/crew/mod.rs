@@ -5,16 +5,19 @@ pub mod pulse;
 mod stuck;
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use engines::signals;
 
+use crate::bench::Bench;
 use crate::crew::pulse::{Pulse, Role};
 use crate::crew::stuck::Stuck;
+use crate::record::{Log, Script};
 
 /// How often the one who waits looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -26,6 +29,9 @@ pub struct Crew<T> {
     epoch: Instant,
     pulses: Vec<Arc<Pulse>>,
     threads: Vec<JoinHandle<Result<T>>>,
+    made: AtomicUsize,
+    log: Option<Arc<Log>>,
+    script: Option<(Arc<Script>, &'static str)>,
 }
 
 /// How a race ended.
@@ -45,7 +51,24 @@ impl<T: Send + 'static> Crew<T> {
             epoch: Instant::now(),
             pulses: Vec::new(),
             threads: Vec::new(),
+            made: AtomicUsize::new(0),
+            log: None,
+            script: None,
         }
+    }
+
+    /// The same, with its requests recorded, or taken from a record, if the bench says so.
+    pub fn on_record(mut self, bench: &Bench<'_>) -> Self {
+        let settings = bench.settings;
+        self.log = settings.log.clone();
+        if let Some(log) = &self.log {
+            log.scenario(bench.scenario);
+        }
+        self.script = settings
+            .script
+            .clone()
+            .map(|script| (script, bench.scenario));
+        self
     }
 
     /// What tells the threads to stop.
@@ -55,7 +78,14 @@ impl<T: Send + 'static> Crew<T> {
 
     /// A pulse for a thread about to be started, with room for `slots` requests at once.
     pub fn pulse(&self, engine: &str, role: Role, slots: usize) -> Arc<Pulse> {
-        Arc::new(Pulse::new(engine, role, slots, self.epoch))
+        let nth = self.made.fetch_add(1, Ordering::Relaxed);
+        if let Some(log) = &self.log {
+            log.thread(nth, engine, role);
+        }
+        let part = self.script.as_ref();
+        let part = part.and_then(|(script, scenario)| script.part(scenario, nth, engine, role));
+        let (epoch, log) = (self.epoch, self.log.clone());
+        Arc::new(Pulse::new(engine, role, slots, epoch, nth, log, part))
     }
 
     /// The pulses of all threads.
@@ -84,21 +114,21 @@ impl<T: Send + 'static> Crew<T> {
     }
 
     /// Lets the threads race until the time is up, one of them fails, all have returned, or a signal
-    /// asks to stop; then waits for them. `look` is called now and then meanwhile.
+    /// asks to stop; then waits for them. `look` is called now and then meanwhile, and may end it.
     pub fn race(
         self,
         duration: Duration,
         grace: Duration,
-        mut look: impl FnMut(&[Arc<Pulse>], Duration),
+        mut look: impl FnMut(&[Arc<Pulse>], Duration) -> ControlFlow<()>,
     ) -> Result<Ending<T>> {
         let begin = Instant::now();
         while begin.elapsed() < duration && !signals::stop_asked() && !self.stop_set() {
             thread::sleep(LOOK.min(duration));
-            look(&self.pulses, begin.elapsed());
+            let enough = look(&self.pulses, begin.elapsed()).is_break();
             if let Some(hung) = self.hung(grace) {
                 return Ok(Ending::Hung(hung));
             }
-            if self.threads.iter().all(JoinHandle::is_finished) {
+            if enough || self.threads.iter().all(JoinHandle::is_finished) {
                 break;
             }
         }
@@ -106,7 +136,7 @@ impl<T: Send + 'static> Crew<T> {
         let asked = Instant::now();
         while !self.threads.iter().all(JoinHandle::is_finished) {
             thread::sleep(LOOK);
-            look(&self.pulses, begin.elapsed());
+            let _ = look(&self.pulses, begin.elapsed());
             if asked.elapsed() > grace {
                 let hung = self.hung(Duration::ZERO);
                 return Ok(Ending::Hung(hung.unwrap_or_default()));
@@ -158,7 +188,9 @@ mod tests {
             Ok(7)
         };
         crew.start(pulse, work).unwrap();
-        let ending = crew.race(SHORT, SHORT * 10, |_, _| {}).unwrap();
+        let ending = crew
+            .race(SHORT, SHORT * 10, |_, _| ControlFlow::Continue(()))
+            .unwrap();
         assert!(matches!(ending, Ending::Joined(all) if all == [7]));
     }
 
@@ -173,7 +205,10 @@ mod tests {
         };
         crew.start(pulse, work).unwrap();
         let begin = Instant::now();
-        let Ending::Hung(threads) = crew.race(SHORT * 20, SHORT, |_, _| {}).unwrap() else {
+        let Ending::Hung(threads) = crew
+            .race(SHORT * 20, SHORT, |_, _| ControlFlow::Continue(()))
+            .unwrap()
+        else {
             panic!("nothing hangs");
         };
         assert!(begin.elapsed() < SHORT * 10);

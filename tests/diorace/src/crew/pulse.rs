@@ -1,14 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a thread is doing, for those who watch it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use engines::Op;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::record::{Entry, Log, Part};
+
 /// What a thread is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// It writes.
@@ -26,6 +32,9 @@ impl Role {
     pub fn writes(self) -> bool {
         matches!(self, Self::Write | Self::Both)
     }
+
+    /// Every role.
+    pub const ALL: [Role; 4] = [Self::Write, Self::Read, Self::Disturb, Self::Both];
 
     /// A word for people.
     pub fn name(self) -> &'static str {
@@ -52,6 +61,11 @@ pub struct Pulse {
     errors: AtomicU64,
     checking: AtomicU64,
     slots: Vec<Slot>,
+    /// Its number in the crew.
+    nth: usize,
+    begun: AtomicU64,
+    log: Option<Arc<Log>>,
+    part: Option<Arc<Part>>,
 }
 
 #[derive(Debug, Default)]
@@ -61,6 +75,10 @@ struct Slot {
     offset: AtomicU64,
     /// Length times two, plus one for a write.
     what: AtomicU64,
+    /// When it began, in the ordinals of the record.
+    ordinal: AtomicU64,
+    /// The thread's count of its requests.
+    count: AtomicU64,
 }
 
 /// An outstanding request.
@@ -77,7 +95,15 @@ pub struct Outstanding {
 }
 
 impl Pulse {
-    pub(super) fn new(engine: &str, role: Role, slots: usize, epoch: Instant) -> Self {
+    pub(super) fn new(
+        engine: &str,
+        role: Role,
+        slots: usize,
+        epoch: Instant,
+        nth: usize,
+        log: Option<Arc<Log>>,
+        part: Option<Arc<Part>>,
+    ) -> Self {
         Self {
             engine: engine.to_owned(),
             role,
@@ -88,6 +114,10 @@ impl Pulse {
             errors: AtomicU64::new(0),
             checking: AtomicU64::new(0),
             slots: (0..slots).map(|_| Slot::default()).collect(),
+            nth,
+            begun: AtomicU64::new(0),
+            log,
+            part,
         }
     }
 
@@ -109,9 +139,19 @@ impl Pulse {
         self.thread() != 0
     }
 
+    /// What is on record for the thread.
+    pub fn part(&self) -> Option<Arc<Part>> {
+        self.part.clone()
+    }
+
     /// A request is about to be submitted.
     pub fn begin(&self, slot: usize, op: Op, offset: u64, len: u64) {
         let slot = &self.slots[slot];
+        let count = self.begun.fetch_add(1, Ordering::Relaxed);
+        slot.count.store(count, Ordering::Relaxed);
+        if let Some(log) = &self.log {
+            slot.ordinal.store(log.tick(), Ordering::Relaxed);
+        }
         slot.offset.store(offset, Ordering::Relaxed);
         slot.what
             .store(len * 2 + u64::from(op == Op::Write), Ordering::Relaxed);
@@ -123,7 +163,23 @@ impl Pulse {
 
     /// It has ended.
     pub fn end(&self, slot: usize, result: Result<u64, ()>) {
-        self.slots[slot].since.store(0, Ordering::Release);
+        let slot = &self.slots[slot];
+        slot.since.store(0, Ordering::Release);
+        if let Some(log) = &self.log {
+            let what = slot.what.load(Ordering::Relaxed);
+            log.request(&Entry {
+                thread: self.nth,
+                write: what % 2 == 1,
+                offset: slot.offset.load(Ordering::Relaxed),
+                len: what / 2,
+                start: slot.ordinal.load(Ordering::Relaxed),
+                end: log.tick(),
+                result: result.ok(),
+            });
+        }
+        if let Some(part) = &self.part {
+            part.ended(slot.count.load(Ordering::Relaxed) as usize);
+        }
         match result {
             Ok(bytes) => {
                 self.operations.fetch_add(1, Ordering::Relaxed);

@@ -4,7 +4,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
+use crate::record::Part;
 use crate::rng::Rng;
 
 /// A rule by which a worker chooses its ranges.
@@ -42,6 +44,8 @@ pub enum Aim {
         /// How far the one ahead is.
         position: Arc<AtomicU64>,
     },
+    /// What is on record.
+    Script(Arc<Part>),
 }
 
 /// Places at regular distances.
@@ -62,6 +66,8 @@ pub struct Grid {
 pub struct Aimer {
     aim: Aim,
     cursor: u64,
+    /// When the request that is held back was first asked for.
+    held: Option<Instant>,
     rng: Rng,
 }
 
@@ -71,6 +77,7 @@ impl Aimer {
         Self {
             aim,
             cursor: 0,
+            held: None,
             rng,
         }
     }
@@ -81,6 +88,7 @@ impl Aimer {
             Aim::Blocks { sizes, .. } => sizes.iter().copied().max().unwrap_or(0),
             Aim::Slots { grids, .. } => grids.iter().map(|grid| grid.len).max().unwrap_or(0),
             Aim::March { block, .. } | Aim::Chase { block, .. } => *block,
+            Aim::Script(part) => part.longest(),
         }
     }
 
@@ -125,6 +133,11 @@ impl Aimer {
                 let at = self.cursor % len;
                 self.cursor += block;
                 Some((at, *block))
+            }
+            Aim::Script(part) => {
+                let step = part.step(self.cursor as usize, &mut self.held)?;
+                self.cursor += 1;
+                Some(step)
             }
         }
     }

@@ -10,6 +10,7 @@ pub mod shared;
 pub mod store;
 mod worker;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,21 +18,23 @@ use anyhow::Result;
 use engines::Errno;
 use oracle::{Config, History, Initial, Mode, Profile, Tally};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, DISTURBER};
 use crate::crew::pulse::{Pulse, Role};
 use crate::crew::{Crew, Ending};
 use crate::live::Live;
-use crate::race::plan::{Plan, WorkerPlan, mode};
+use crate::race::aim::Aim;
+use crate::race::plan::{Plan, Rest, WorkerPlan, mode};
 use crate::race::shared::Shared;
 use crate::race::store::{FileStore, Store};
 use crate::race::worker::Worker;
 use crate::report::ScenarioReport;
 use crate::report::finding::FindingReport;
 use crate::rng::Rng;
+use crate::status::Lacking;
 
 /// Races on a new file.
 pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
-    let team = Team::new(bench, plan);
+    let team = Team::new(bench, plan)?;
     let history = team.history(bench, plan)?;
     let path = bench.arena.fill(bench.scenario, &history)?;
     let store = Arc::new(FileStore::new(path.clone(), plan.len)?);
@@ -48,7 +51,7 @@ pub fn on_any(
     plan: &Plan,
     store: impl FnOnce(&History) -> Arc<dyn Store>,
 ) -> Result<ScenarioReport> {
-    let team = Team::new(bench, plan);
+    let team = Team::new(bench, plan)?;
     let history = team.history(bench, plan)?;
     let store = store(&history);
     on_store(bench, plan, team, history, store)
@@ -64,16 +67,21 @@ struct Team {
 }
 
 impl Team {
-    fn new(bench: &Bench<'_>, plan: &Plan) -> Self {
-        let members = plan.crew(bench.settings.threads);
+    fn new(bench: &Bench<'_>, plan: &Plan) -> Result<Self> {
+        let mut members = plan.crew(bench.settings.threads);
+        members.retain(|m| bench.settings.wanted.has(m.kind.name(), m.role));
+        if members.is_empty() {
+            let what = format!("{} has none of the threads asked for", bench.scenario);
+            return Err(Lacking(what).into());
+        }
         let writes = members.iter().filter(|member| member.role.writes());
         let writers = writes.map(|member| member.kind.name().to_owned()).collect();
         let slots = members.iter().map(|member| member.depth + 1).sum::<usize>() + 2;
-        Self {
+        Ok(Self {
             members,
             writers,
             slots,
-        }
+        })
     }
 
     fn history(&self, bench: &Bench<'_>, plan: &Plan) -> Result<History> {
@@ -99,7 +107,7 @@ fn on_store(
 ) -> Result<ScenarioReport> {
     let mut report = ScenarioReport::new(bench.scenario);
     report.file_size = plan.len;
-    let mut crew = Crew::new();
+    let mut crew = Crew::new().on_record(bench);
     let writers = team.writers.clone();
     let shared = Arc::new(Shared::new(
         history,
@@ -113,12 +121,13 @@ fn on_store(
 
     let pulses = crew.pulses().to_vec();
     let settings = bench.settings;
-    let mut live = Live::new(bench.scenario, settings.duration, settings.live);
+    let mut live = Live::new(bench);
     let begin = Instant::now();
     let watch = Arc::clone(&shared);
     let ending = crew.race(settings.duration, settings.grace, |pulses, elapsed| {
-        live.look(pulses, elapsed, watch.counts());
+        live.look(pulses, elapsed, watch.counts())
     })?;
+    live.tell(&mut report);
     report.count(
         pulses.iter().map(AsRef::as_ref),
         begin.elapsed().as_secs_f64(),
@@ -158,7 +167,13 @@ fn start_workers(
         };
         let pulse = crew.pulse(member.kind.name(), member.role, queue.depth());
         let rng = Rng::new(bench.settings.seed, nth as u64);
-        let worker = match Worker::new(member, shared, queue, &pulse, writer, first_slot, rng) {
+        let mut member = member.clone();
+        if let Some(part) = pulse.part() {
+            member.aim = Aim::Script(part);
+            // The order alone says when.
+            member.rest = Rest::default();
+        }
+        let worker = match Worker::new(&member, shared, queue, &pulse, writer, first_slot, rng) {
             Ok(worker) => worker,
             Err(error @ engines::Error::Unavailable { .. }) => {
                 report.notes.push(format!("left out: {error}"));
@@ -177,8 +192,11 @@ fn start_disturbers(
     shared: &Arc<Shared>,
     crew: &mut Crew<Tally>,
 ) -> Result<()> {
+    if !bench.settings.wanted.has(DISTURBER, Role::Disturb) {
+        return Ok(());
+    }
     for (nth, disturber) in plan.disturbers.iter().enumerate() {
-        let pulse = crew.pulse("advice", Role::Disturb, 1);
+        let pulse = crew.pulse(DISTURBER, Role::Disturb, 1);
         let rng = Rng::new(bench.settings.seed, 1000 + nth as u64);
         let (shared, plan, mine) = (Arc::clone(shared), disturber.clone(), Arc::clone(&pulse));
         crew.start(pulse, move || disturb::run(&plan, &shared, &mine, rng))?;
@@ -198,7 +216,9 @@ fn settle(
     let pulse: Arc<Pulse> = crew.pulse("final check", Role::Read, 1);
     let (mine, view) = (Arc::clone(&pulse), Arc::clone(shared));
     crew.start(pulse, move || quiesce::check(&view, &mine, slot))?;
-    let quiets = match crew.race(Duration::from_secs(3600), bench.settings.grace, |_, _| {})? {
+    let quiets = match crew.race(Duration::from_secs(3600), bench.settings.grace, |_, _| {
+        ControlFlow::Continue(())
+    })? {
         Ending::Joined(quiets) => quiets,
         Ending::Hung(threads) => return Ok(threads),
     };

@@ -2,10 +2,13 @@
 //! A finding put in words.
 
 use oracle::{Finding, OpView, Severity};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::report::timeline::{Event, events};
+
 /// A finding, explained.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct FindingReport {
     /// What kind of wrong.
     pub class: String,
@@ -35,10 +38,13 @@ pub struct FindingReport {
     pub second_look: Vec<Look>,
     /// "transient", "sticky" (in every mode) or "mixed"; empty without a second look.
     pub persistence: String,
+    /// The writes named above, in numbers and in the order in which they began.
+    #[serde(default)]
+    pub timeline: Vec<Event>,
 }
 
 /// A second look in one mode.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Look {
     /// The mode.
     pub mode: String,
@@ -83,6 +89,7 @@ impl FindingReport {
             read: finding.read.map(|read| (read.start, read.end)),
             second_look: Vec::new(),
             persistence: String::new(),
+            timeline: events(finding, writers),
         }
     }
 
@@ -103,6 +110,7 @@ impl FindingReport {
             read: None,
             second_look: Vec::new(),
             persistence: String::new(),
+            timeline: Vec::new(),
         }
     }
 

@@ -6,16 +6,21 @@
 
 pub mod compare;
 pub mod finding;
+pub mod rates;
 pub mod table;
+mod timeline;
 
 use std::collections::BTreeMap;
 
 use oracle::{Class, Severity, Tally};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cli::{Choices, Until};
 use crate::crew::pulse::{Pulse, Role};
 use crate::place::Place;
 use crate::report::finding::FindingReport;
+use crate::report::rates::Rates;
 use crate::status::Status;
 
 /// Names the format.
@@ -25,7 +30,7 @@ pub const SCHEMA: &str = "diorace.report";
 pub const VERSION: u32 = 1;
 
 /// A whole run.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
     /// [`SCHEMA`].
     pub schema: String,
@@ -39,6 +44,15 @@ pub struct Report {
     pub profile: String,
     /// The seed.
     pub seed: u64,
+    /// The command line that makes the same choices again.
+    #[serde(default)]
+    pub command: String,
+    /// The choices.
+    #[serde(default)]
+    pub choices: Option<Choices>,
+    /// When the run began, in seconds since 1970.
+    #[serde(default)]
+    pub started: u64,
     /// The verdict.
     pub status: Status,
     /// Whether a signal cut the run short.
@@ -48,7 +62,7 @@ pub struct Report {
 }
 
 /// One scenario.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ScenarioReport {
     /// Its name.
     pub name: String,
@@ -82,10 +96,19 @@ pub struct ScenarioReport {
     pub warnings: BTreeMap<String, u64>,
     /// The first findings, explained.
     pub findings: Vec<FindingReport>,
+    /// Seconds until the first violation, if there is one.
+    #[serde(default)]
+    pub first_violation: Option<f64>,
+    /// Seconds until the first collision, if there is one.
+    #[serde(default)]
+    pub first_collision: Option<f64>,
+    /// What had been counted at which time.
+    #[serde(default)]
+    pub rates: Rates,
 }
 
 /// One engine in one role.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct EngineReport {
     /// Name of the engine.
     pub engine: String,
@@ -99,6 +122,29 @@ pub struct EngineReport {
     pub bytes: u64,
     /// Failed operations.
     pub errors: u64,
+}
+
+impl Report {
+    /// Draws the conclusion from the scenarios.
+    pub fn conclude(&mut self) {
+        let all: Vec<_> = self
+            .scenarios
+            .iter()
+            .map(|scenario| scenario.status)
+            .collect();
+        self.status = Status::combine(&all);
+    }
+
+    /// Whether what was to end the run has been found.
+    pub fn is_enough(&self, until: Until) -> bool {
+        let violation = || self.scenarios.iter().any(|s| !s.violations.is_empty());
+        let collision = || self.scenarios.iter().any(|s| !s.collisions.is_empty());
+        match until {
+            Until::End => false,
+            Until::Violation => violation(),
+            Until::Collision => violation() || collision(),
+        }
+    }
 }
 
 impl ScenarioReport {
@@ -121,6 +167,9 @@ impl ScenarioReport {
             collisions: BTreeMap::new(),
             warnings: BTreeMap::new(),
             findings: Vec::new(),
+            first_violation: None,
+            first_collision: None,
+            rates: Rates::default(),
         }
     }
 
@@ -189,6 +238,13 @@ impl ScenarioReport {
         let refused = self.errors.iter();
         let refused = refused.filter(|(name, _)| name.ends_with("EIO") || name.ends_with("EFAULT"));
         self.refused = refused.map(|(_, n)| n).sum();
+        // What only the last check, or fsync, brought to light.
+        if !self.violations.is_empty() {
+            self.first_violation.get_or_insert(self.seconds);
+        }
+        if !self.collisions.is_empty() {
+            self.first_collision.get_or_insert(self.seconds);
+        }
         self.status = if !self.violations.is_empty() {
             Status::Violation
         } else if !self.collisions.is_empty() || self.refused > 0 {

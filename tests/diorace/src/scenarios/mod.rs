@@ -12,6 +12,7 @@ mod subblock_eof;
 use anyhow::{Result, bail};
 
 use crate::bench::Bench;
+use crate::cli::nearest;
 use crate::race::plan::Plan;
 use crate::report::ScenarioReport;
 
@@ -63,10 +64,13 @@ pub fn find(name: &str) -> Result<&'static Scenario> {
         Some(scenario) => Ok(scenario),
         None => {
             let names: Vec<_> = ALL.iter().map(|scenario| scenario.name).collect();
-            bail!(
-                "no scenario is called \"{name}\"; there are {}",
-                names.join(", ")
-            )
+            match nearest(name, names.iter().copied()) {
+                Some(near) => bail!("no scenario is called \"{name}\"; did you mean \"{near}\"?"),
+                None => bail!(
+                    "no scenario is called \"{name}\"; there are {}",
+                    names.join(", ")
+                ),
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::crew::{Crew, Ending};
 use crate::live::Live;
 use crate::report::ScenarioReport;
 use crate::report::finding::FindingReport;
+use crate::status::Lacking;
 
 /// Findings that a thread explains; more are counted.
 const EXPLAINED: usize = 20;
@@ -130,10 +131,14 @@ where
     F: Fn(&mut Task) -> Result<()> + Clone + Send + 'static,
 {
     let mut report = ScenarioReport::new(bench.scenario);
-    let mut crew = Crew::new();
+    let mut crew = Crew::new().on_record(bench);
     let probe = bench.arena.path("engine");
     engines::File::create(&probe)?.set_len(4096)?;
+    let wanted = &bench.settings.wanted;
     for (nth, kind) in kinds.iter().enumerate() {
+        if !wanted.has(kind.name(), Role::Both) {
+            continue;
+        }
         if let Err(error @ engines::Error::Unavailable { .. }) =
             engines::open(*kind, &probe, 4096, 1)
         {
@@ -155,13 +160,18 @@ where
         })?;
     }
     std::fs::remove_file(&probe)?;
+    if crew.pulses().is_empty() {
+        let what = format!("{} has none of the threads asked for", bench.scenario);
+        return Err(Lacking(what).into());
+    }
     let pulses = crew.pulses().to_vec();
     let settings = bench.settings;
-    let mut live = Live::new(bench.scenario, settings.duration, settings.live);
+    let mut live = Live::new(bench);
     let begin = Instant::now();
     let ending = crew.race(settings.duration, settings.grace, |pulses, elapsed| {
-        live.look(pulses, elapsed, (0, 0));
+        live.look(pulses, elapsed, (0, 0))
     })?;
+    live.tell(&mut report);
     report.count(
         pulses.iter().map(AsRef::as_ref),
         begin.elapsed().as_secs_f64(),

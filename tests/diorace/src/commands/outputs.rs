@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Writes a result to where it was asked for.
+
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cli::Outputs;
+use crate::report::Report;
+use crate::report::table::render;
+use crate::status::say;
+
+/// Finds out whether the files can be written: better now than after the race.
+pub fn prepare(outputs: &Outputs) -> Result<()> {
+    let mut seen: Vec<&PathBuf> = Vec::new();
+    for path in files(outputs) {
+        if seen.contains(&path) {
+            bail!("two results cannot both go to {}", path.display());
+        }
+        seen.push(path);
+        let open = OpenOptions::new().append(true).create(true).open(path);
+        open.with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// There will be no result: removes what [`prepare`] has made.
+pub fn discard(outputs: &Outputs) {
+    for path in files(outputs) {
+        if fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Prints the result and writes the files.
+pub fn write(outputs: &Outputs, report: &Report) -> Result<()> {
+    let json = || -> Result<String> { Ok(serde_json::to_string_pretty(report)? + "\n") };
+    if outputs.json.as_deref().is_some_and(is_stdout) {
+        say(&json()?);
+    } else {
+        say(&render(report));
+    }
+    if let Some(path) = outputs.json.as_ref().filter(|path| !is_stdout(path)) {
+        write_file(path, &json()?)?;
+    }
+    Ok(())
+}
+
+fn write_file(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn files(outputs: &Outputs) -> impl Iterator<Item = &PathBuf> {
+    let all = [&outputs.json, &outputs.html, &outputs.junit];
+    let paths = all.into_iter().flatten();
+    paths.filter(|path| !is_stdout(path))
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == Path::new("-")
+}

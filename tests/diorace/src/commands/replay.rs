@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+//! `diorace replay`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use crate::cli::ReplayArgs;
+use crate::commands::session::Session;
+use crate::record::Script;
+use crate::status::Status;
+
+/// Makes the requests of a record again.
+pub fn replay(args: &ReplayArgs) -> Result<Status> {
+    let (header, script) = Script::read(&args.file, args.in_order)?;
+    let session = Session {
+        dir: args
+            .dir
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(&header.dir)),
+        choices: header.choices,
+        outputs: args.outputs.clone(),
+        live: !args.quiet,
+        record: None,
+        script: Some(Arc::new(script)),
+    };
+    session.race()
+}

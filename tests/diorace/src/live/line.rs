@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Progress on a terminal, nothing elsewhere.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io::{IsTerminal, stderr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::crew::pulse::{Pulse, Role};
+
+/// How often it changes.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// Three lines that are drawn over and over.
+#[derive(Debug)]
+pub struct Line {
+    bar: Option<ProgressBar>,
+    scenario: &'static str,
+    duration: Duration,
+    last: Duration,
+    seen: BTreeMap<String, u64>,
+}
+
+impl Line {
+    /// Begins; shows nothing if not wanted or if nobody looks.
+    pub fn new(scenario: &'static str, duration: Duration, wanted: bool) -> Self {
+        let bar = (wanted && stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::new(duration.as_millis() as u64);
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            let style = ProgressStyle::with_template("{prefix} {bar:30} {wide_msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_prefix(scenario);
+            bar
+        });
+        Self {
+            bar,
+            scenario,
+            duration,
+            last: Duration::ZERO,
+            seen: BTreeMap::new(),
+        }
+    }
+
+    /// Says what is being done outside the race.
+    pub fn say(&self, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what.to_owned());
+            bar.tick();
+        }
+    }
+
+    /// Shows the rates since the last time, what was found, and the oldest request.
+    pub fn look(&mut self, pulses: &[Arc<Pulse>], elapsed: Duration, found: (u64, u64)) {
+        if self.bar.is_none() || elapsed < self.last + PERIOD {
+            return;
+        }
+        let seconds = (elapsed - self.last).as_secs_f64();
+        self.last = elapsed;
+        let mut text = format!(
+            "{:.0}/{:.0} s  violations {}, collisions {}",
+            elapsed.as_secs_f64(),
+            self.duration.as_secs_f64(),
+            found.0,
+            found.1
+        );
+        let oldest = pulses
+            .iter()
+            .filter_map(|pulse| Some((pulse.oldest()?.age, pulse)));
+        if let Some((age, pulse)) = oldest.max_by_key(|(age, _)| *age) {
+            let (engine, role) = (&pulse.engine, pulse.role.name());
+            let _ = write!(
+                text,
+                ", oldest request {} ms ({engine} {role})",
+                age.as_millis()
+            );
+        }
+        let rates = self.rates(pulses, seconds);
+        if let Some(bar) = &self.bar {
+            bar.set_position(elapsed.min(self.duration).as_millis() as u64);
+            bar.set_message(text);
+            bar.set_prefix(format!("{rates}\n{}", self.scenario));
+        }
+    }
+
+    /// Operations per second of each engine, on as many lines as it takes.
+    fn rates(&mut self, pulses: &[Arc<Pulse>], seconds: f64) -> String {
+        let mut now: BTreeMap<String, u64> = BTreeMap::new();
+        for pulse in pulses.iter().filter(|pulse| pulse.role != Role::Disturb) {
+            *now.entry(pulse.engine.clone()).or_default() += pulse.operations();
+        }
+        let each = now.iter().map(|(engine, count)| {
+            let before = self.seen.get(engine).copied().unwrap_or(0);
+            let rate = count.saturating_sub(before) as f64 / seconds;
+            format!("{engine} {rate:.0}/s")
+        });
+        let text = each.collect::<Vec<_>>().join("  ");
+        self.seen = now;
+        text
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
