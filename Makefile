@@ -38,6 +38,9 @@ test:
 mutants:
 	@$S/mutants
 
+power-loss: modules tools
+	@$S/power-loss
+
 shell:
 	@$S/shell
 
@@ -50,10 +53,10 @@ clean:
 help:
 	@sed 1d $S/help.txt
 
-.PHONY: modules modules_install setup tools run test mutants shell check clean help
+.PHONY: modules modules_install setup tools run test mutants power-loss shell check clean help
 
 # The steps share one source directory and one guest's worth of processors.
 .NOTPARALLEL:
 
 export KERNEL FLAVOUR CPUS MEM ACCEL SUITES LOWERS DURATION SEED REFRESH DEBIAN_MIRROR
-export ONLY SUBSET SEEDS SAVE
+export ONLY SUBSET SEEDS SAVE CUTS
