@@ -135,6 +135,14 @@ impl Buffer {
         }
     }
 
+    /// Where it begins in a region, if it lies in that one.
+    pub(crate) fn place_in(&self, other: &Arc<Region>) -> Option<usize> {
+        match &self.0 {
+            Kind::Region { region, offset, .. } if Arc::ptr_eq(region, other) => Some(*offset),
+            _ => None,
+        }
+    }
+
     /// Its content; empty for mapped memory, of which no stable view exists.
     pub fn words(&self) -> &[u64] {
         match &self.0 {

@@ -26,6 +26,8 @@ impl Errno {
     pub const EDQUOT: Errno = Errno(libc::EDQUOT);
     /// Canceled: the request before it in a chain did not do all it should.
     pub const ECANCELED: Errno = Errno(libc::ECANCELED);
+    /// The process that had the request was killed: it may have happened or not.
+    pub const EOWNERDEAD: Errno = Errno(libc::EOWNERDEAD);
     /// Bad address, which is also what a load or store gets that the kernel answers with SIGBUS.
     pub const EFAULT: Errno = Errno(libc::EFAULT);
 
@@ -66,7 +68,7 @@ impl Errno {
             libc::ESTALE => "ESTALE",
             libc::ECANCELED => "ECANCELED",
             libc::ENOTBLK => "ENOTBLK",
-            libc::ESRCH => "ESRCH",
+            libc::EOWNERDEAD => "EOWNERDEAD",
             libc::EXDEV => "EXDEV",
             libc::EPIPE => "EPIPE",
             libc::EBADF => "EBADF",

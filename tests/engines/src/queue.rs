@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Requests in, completions out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::buffer::Buffer;
 use crate::errno::Errno;
 use crate::error::Error;
+use crate::remote::WorkerId;
 
 /// What a request does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,4 +105,9 @@ pub trait Queue: Send {
     /// # Errors
     /// If the queue itself is broken.
     fn reap(&mut self, wait: Duration, out: &mut Vec<Completion>) -> Result<(), Error>;
+
+    /// The process that makes the system calls, if it is another one.
+    fn worker(&self) -> Option<Arc<WorkerId>> {
+        None
+    }
 }

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Processes: begin, end, wait.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use crate::errno::Errno;
+use crate::error::Error;
+
+/// Where one is after a fork.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fork {
+    /// In the new process.
+    Child,
+    /// In the old one; the number of the new one.
+    Parent(i32),
+}
+
+/// Forks. The new process has the calling thread only, so that it may only use what no other thread
+/// can have been in the middle of; the memory allocator sees to itself.
+pub(crate) fn fork() -> Result<Fork, Error> {
+    // SAFETY: what the callers do in the child is to make system calls and to allocate.
+    match unsafe { libc::fork() } {
+        -1 => Err(Error::call("fork")),
+        0 => Ok(Fork::Child),
+        child => Ok(Fork::Parent(child)),
+    }
+}
+
+/// Waits for a child; its exit code, none if it was killed or is not there.
+pub(crate) fn wait(child: i32) -> Option<i32> {
+    let mut status = 0;
+    loop {
+        // SAFETY: `status` is valid for writing.
+        let got = unsafe { libc::waitpid(child, &mut status, 0) };
+        if got == child {
+            return libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+        }
+        if Errno::last() != Errno::EINTR {
+            return None;
+        }
+    }
+}
+
+/// From now on the calling process dies when its parent does.
+pub(crate) fn die_with_parent() {
+    // SAFETY: no pointers involved.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
+}
+
+/// The calling process is killed after a time, whatever it is doing.
+pub(crate) fn die_after(time: Duration) {
+    let value = libc::timeval {
+        tv_sec: time.as_secs() as libc::time_t,
+        tv_usec: time.subsec_micros().max(1).into(),
+    };
+    let timer = libc::itimerval {
+        it_interval: libc::timeval {
+            tv_sec: 0,
+            tv_usec: 0,
+        },
+        it_value: value,
+    };
+    // SAFETY: `timer` is a valid structure; without a handler the signal kills.
+    unsafe {
+        libc::signal(libc::SIGALRM, libc::SIG_DFL);
+        libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut());
+    }
+}
+
+/// Forks a process that ends at once. Where there is none to be had, nothing happens.
+pub(crate) fn fork_and_end() {
+    match fork() {
+        Ok(Fork::Child) => crate::signals::exit_now(0),
+        Ok(Fork::Parent(child)) => {
+            wait(child);
+        }
+        Err(_) => {}
+    }
+}
+
+/// The number of the calling process.
+pub(crate) fn own_id() -> i32 {
+    // SAFETY: no pointers involved.
+    unsafe { libc::getpid() }
+}
+
+/// Closes a connection, for all who have it.
+pub(crate) fn hang_up(socket: &OwnedFd) {
+    // SAFETY: no pointers involved.
+    unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+}

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0
+//! An engine in a process of its own.
+//!
+//! The caller keeps the memory of the requests, which both share; where a request lies and how it
+//! ended goes through a socket. The process that does the I/O has its own memory map, descriptors and
+//! page tables. It is the child of a second one, which waits for it and replaces it when it has died.
+//!
+//! A request that the dead one had is gone with the error `EOWNERDEAD`: the kernel lets a process end
+//! only when its requests have ended, so that it may have happened or not, but does not happen later.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::buffer::Buffer;
+use crate::errno::Errno;
+use crate::error::Error;
+use crate::kind::Kind;
+use crate::message::{Message, pair, readable, receive, send};
+use crate::process::{self, Fork};
+use crate::queue::{Completion, Op, Queue, Rejected, Request};
+use crate::region::Region;
+use crate::slots::Slots;
+
+/// How long the process may take to open its engine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the process waits for a completion before it looks for new requests.
+const TURN: Duration = Duration::from_millis(1);
+
+/// What the process does to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nothing.
+    Live,
+    /// It dies after so long, whatever is in flight.
+    Die(Duration),
+    /// It forks every so long while requests are in flight.
+    Fork(Duration),
+}
+
+/// What engine, on what.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The engine.
+    pub kind: Kind,
+    /// The file.
+    pub path: &'a Path,
+    /// Its length, which a mapping covers.
+    pub len: usize,
+    /// Requests outstanding, if the engine can.
+    pub depth: usize,
+    /// Bytes of the largest request.
+    pub longest: usize,
+    /// What becomes of the process.
+    pub fate: Fate,
+}
+
+/// The caller's side.
+#[derive(Debug)]
+pub struct Remote {
+    socket: OwnedFd,
+    supervisor: i32,
+    worker: Arc<WorkerId>,
+    region: Arc<Region>,
+    /// Buffers handed out, and the size of one.
+    handed: usize,
+    room: usize,
+    slots: Slots,
+    /// Requests of an earlier process are none of the present one's.
+    generation: u64,
+    refused: Vec<Completion>,
+}
+
+/// The number of the process that does the I/O, which changes when it is replaced.
+#[derive(Debug)]
+pub struct WorkerId(Region);
+
+impl WorkerId {
+    /// The number at this moment; zero between two processes.
+    pub fn get(&self) -> i32 {
+        self.cell().load(Ordering::SeqCst)
+    }
+
+    fn cell(&self) -> &AtomicI32 {
+        // SAFETY: the region has at least a page, which is zeroed and only used as this atomic.
+        unsafe { self.0.at(0).cast().as_ref() }
+    }
+}
+
+impl Remote {
+    /// Starts the process. The calling process should have a single thread.
+    ///
+    /// # Errors
+    /// As [`open`](crate::open), or if no process can be had.
+    pub fn start(job: &Job<'_>) -> Result<Self, Error> {
+        let depth = if job.kind.is_async() {
+            job.depth.max(1)
+        } else {
+            1
+        };
+        let room = job.longest.max(4096).next_multiple_of(crate::page_size());
+        let region = Arc::new(Region::new(room * depth)?);
+        let worker = Arc::new(WorkerId(Region::new(1)?));
+        let (mine, theirs) = pair()?;
+        let supervisor = match process::fork()? {
+            Fork::Child => {
+                drop(mine);
+                crate::signals::block_stop();
+                supervise(job, &theirs, &region, worker.cell())
+            }
+            Fork::Parent(child) => child,
+        };
+        let mut remote = Self {
+            socket: mine,
+            supervisor,
+            worker,
+            region,
+            handed: 0,
+            room,
+            slots: Slots::new(depth),
+            generation: 0,
+            refused: Vec::new(),
+        };
+        remote.hello(job.kind)?;
+        Ok(remote)
+    }
+
+    /// Waits until the process has opened its engine.
+    fn hello(&mut self, kind: Kind) -> Result<(), Error> {
+        let engine = kind.name();
+        let gone = |errno| Error::Unavailable { engine, errno };
+        if !readable(&self.socket, PATIENCE)? {
+            return Err(gone(Errno(libc::ETIMEDOUT)));
+        }
+        match receive(&self.socket)? {
+            Some(Message::Ready { errno: 0 }) => Ok(()),
+            Some(Message::Ready { errno }) => Err(gone(Errno(errno))),
+            _ => Err(gone(Errno::EOWNERDEAD)),
+        }
+    }
+
+    /// One message of the process.
+    fn take(&mut self, message: Message, out: &mut Vec<Completion>) -> Result<(), Error> {
+        match message {
+            Message::Done { slot, result } => {
+                out.push(self.slots.end(slot, Errno::decode(result))?);
+            }
+            Message::Died => {
+                self.generation += 1;
+                for slot in 0..self.slots.depth() {
+                    if self.slots.get(slot).is_some() {
+                        out.push(self.slots.end(slot, Err(Errno::EOWNERDEAD))?);
+                    }
+                }
+            }
+            Message::Ready { .. } | Message::Do { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+impl Queue for Remote {
+    fn depth(&self) -> usize {
+        self.slots.depth()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.slots.used() + self.refused.len()
+    }
+
+    fn buffer(&mut self, len: usize, _align: usize) -> Result<Buffer, Error> {
+        let offset = self.handed * self.room;
+        if len > self.room {
+            return Err(Error::Buffer(len));
+        }
+        let buffer = Buffer::from_region(Arc::clone(&self.region), offset, len)?;
+        self.handed += 1;
+        Ok(buffer)
+    }
+
+    fn submit(&mut self, request: Request) -> Result<(), Box<Rejected>> {
+        let place = request.buffer.place_in(&self.region);
+        let (op, offset, len) = (request.op, request.offset, request.bytes());
+        let slot = self.slots.put(request).map_err(Rejected::full)?;
+        let sent = place.ok_or(Errno::EFAULT).and_then(|place| {
+            let write = op == Op::Write;
+            let generation = self.generation;
+            let message = Message::Do {
+                generation,
+                slot,
+                write,
+                offset,
+                len,
+                place,
+            };
+            send(&self.socket, &message)
+        });
+        if let Err(errno) = sent {
+            // A slot that was filled just now can be emptied.
+            if let Ok(refused) = self.slots.end(slot, Err(errno)) {
+                self.refused.push(refused);
+            }
+        }
+        Ok(())
+    }
+
+    fn reap(&mut self, wait: Duration, out: &mut Vec<Completion>) -> Result<(), Error> {
+        if !self.refused.is_empty() {
+            out.append(&mut self.refused);
+            return Ok(());
+        }
+        let mut wait = wait;
+        while self.slots.used() > 0 && readable(&self.socket, wait)? {
+            let lost = Error::Call {
+                call: "the process that does the I/O is gone",
+                errno: Errno::EOWNERDEAD,
+            };
+            let message = receive(&self.socket)?.ok_or(lost)?;
+            self.take(message, out)?;
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
+    fn worker(&self) -> Option<Arc<WorkerId>> {
+        Some(Arc::clone(&self.worker))
+    }
+}
+
+impl Drop for Remote {
+    fn drop(&mut self) {
+        // The process ends when nobody is at the other end, and its parent after it.
+        process::hang_up(&self.socket);
+        process::wait(self.supervisor);
+    }
+}
+
+/// The life of the process in the middle: it replaces the worker until one ends by itself.
+fn supervise(job: &Job<'_>, socket: &OwnedFd, region: &Arc<Region>, id: &AtomicI32) -> ! {
+    process::die_with_parent();
+    let mut generation = 0;
+    loop {
+        match process::fork() {
+            Ok(Fork::Child) => {
+                process::die_with_parent();
+                id.store(process::own_id(), Ordering::SeqCst);
+                work(job, socket, region, generation);
+            }
+            Ok(Fork::Parent(child)) => {
+                let killed = process::wait(child).is_none();
+                id.store(0, Ordering::SeqCst);
+                if !killed || send(socket, &Message::Died).is_err() {
+                    crate::signals::exit_now(0);
+                }
+            }
+            Err(_) => crate::signals::exit_now(1),
+        }
+        generation += 1;
+    }
+}
+
+/// The life of the process that does the I/O.
+fn work(job: &Job<'_>, socket: &OwnedFd, region: &Arc<Region>, generation: u64) -> ! {
+    let opened = crate::open(job.kind, job.path, job.len, job.depth);
+    let errno = match &opened {
+        Ok(_) => 0,
+        Err(error) => error.errno().unwrap_or(Errno::EIO).0,
+    };
+    if generation == 0 && send(socket, &Message::Ready { errno }).is_err() {
+        crate::signals::exit_now(1);
+    }
+    if let Ok(queue) = opened {
+        // Whatever goes wrong here, the other end notices that nobody answers.
+        let _ = serve(job, socket, region, generation, queue);
+    }
+    crate::signals::exit_now(0)
+}
+
+/// Takes requests and answers them until the other end is closed.
+fn serve(
+    job: &Job<'_>,
+    socket: &OwnedFd,
+    region: &Arc<Region>,
+    mine: u64,
+    mut queue: Box<dyn Queue>,
+) -> Result<(), Error> {
+    let mut forked = Instant::now();
+    if let Fate::Die(after) = job.fate {
+        // Not always at the same point of a regular course.
+        process::die_after(after * (2 + mine as u32 % 3) / 3);
+    }
+    let mut done = Vec::new();
+    loop {
+        let idle = queue.in_flight() == 0;
+        let wait = if idle { Duration::MAX } else { Duration::ZERO };
+        if queue.in_flight() < queue.depth() && readable(socket, wait)? {
+            let Some(message) = receive(socket)? else {
+                return Ok(());
+            };
+            if let Some(request) = order(&message, region, mine) {
+                // There is room: its depth is that of the other end.
+                let _ = queue.submit(request);
+            }
+            continue;
+        }
+        queue.flush()?;
+        if let Fate::Fork(every) = job.fate {
+            if forked.elapsed() >= every {
+                process::fork_and_end();
+                forked = Instant::now();
+            }
+        }
+        queue.reap(TURN, &mut done)?;
+        for completion in done.drain(..) {
+            let message = Message::done(completion.id, completion.result);
+            send(socket, &message).map_err(|errno| Error::Call {
+                call: "send",
+                errno,
+            })?;
+        }
+    }
+}
+
+/// The request that a message stands for, unless it was meant for another process.
+fn order(message: &Message, region: &Arc<Region>, mine: u64) -> Option<Request> {
+    let Message::Do {
+        generation,
+        slot,
+        write,
+        offset,
+        len,
+        place,
+    } = *message
+    else {
+        return None;
+    };
+    if generation != mine {
+        return None;
+    }
+    Some(Request {
+        id: slot,
+        op: if write { Op::Write } else { Op::Read },
+        offset,
+        len,
+        buffer: Buffer::from_region(Arc::clone(region), place, len).ok()?,
+    })
+}
