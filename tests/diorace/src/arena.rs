@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The directory of our own in which files are made, and its removal.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use engines::{DioAlign, Errno, File, page_size};
+use engines::{DioAlign, Directness, Errno, File, Kind, page_size};
 use oracle::History;
 
 use crate::status::Lacking;
@@ -18,6 +20,8 @@ const CHUNK: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Arena {
     dir: PathBuf,
+    /// Which engines are really direct here; none where it could not be observed.
+    direct: Mutex<BTreeMap<Kind, Option<Directness>>>,
 }
 
 /// What files here ask of those who use them.
@@ -39,7 +43,10 @@ impl Arena {
         for attempt in 0..100 {
             let dir = parent.join(format!(".diorace-{}-{attempt}", std::process::id()));
             match fs::create_dir(&dir) {
-                Ok(()) => return Ok(Self { dir }),
+                Ok(()) => {
+                    let direct = Mutex::default();
+                    return Ok(Self { dir, direct });
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
                     let what = format!("cannot make files in {}: {error}", parent.display());
@@ -48,6 +55,18 @@ impl Arena {
             }
         }
         Err(Lacking(format!("no free name in {}", parent.display())).into())
+    }
+
+    /// What is known of an engine, if it was observed.
+    pub fn directness(&self, kind: Kind) -> Option<Option<Directness>> {
+        let direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        direct.get(&kind).copied()
+    }
+
+    /// Keeps what was observed of an engine.
+    pub fn remember(&self, kind: Kind, found: Option<Directness>) {
+        let mut direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
+        direct.insert(kind, found);
     }
 
     /// Where a file of this name lies.

@@ -176,8 +176,8 @@ impl File {
 /// The number of cachestat(2), the same on all architectures.
 const SYS_CACHESTAT: libc::c_long = 451;
 
-/// Drops clean pages, dentries and inodes.
+/// Drops clean pages.
 fn drop_caches() -> Result<(), Errno> {
-    let dropped = fs::write("/proc/sys/vm/drop_caches", "3");
+    let dropped = fs::write("/proc/sys/vm/drop_caches", "1");
     dropped.map_err(|error| Errno(error.raw_os_error().unwrap_or(0)))
 }

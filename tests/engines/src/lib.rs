@@ -12,7 +12,9 @@
 mod advice;
 mod buffer;
 mod bus;
+mod clock;
 mod copy;
+mod direct;
 mod errno;
 mod error;
 mod file;
@@ -40,6 +42,8 @@ mod vector;
 
 pub use advice::Advice;
 pub use buffer::Buffer;
+pub use clock::coarse_time;
+pub use direct::{Directness, Verdict};
 pub use errno::Errno;
 pub use error::Error;
 pub use file::File;

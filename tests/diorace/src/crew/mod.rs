@@ -26,7 +26,6 @@ const LOOK: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub struct Crew<T> {
     stop: Arc<AtomicBool>,
-    epoch: Instant,
     pulses: Vec<Arc<Pulse>>,
     threads: Vec<JoinHandle<Result<T>>>,
     made: AtomicUsize,
@@ -48,7 +47,6 @@ impl<T: Send + 'static> Crew<T> {
     pub fn new() -> Self {
         Self {
             stop: Arc::new(AtomicBool::new(false)),
-            epoch: Instant::now(),
             pulses: Vec::new(),
             threads: Vec::new(),
             made: AtomicUsize::new(0),
@@ -84,8 +82,8 @@ impl<T: Send + 'static> Crew<T> {
         }
         let part = self.script.as_ref();
         let part = part.and_then(|(script, scenario)| script.part(scenario, nth, engine, role));
-        let (epoch, log) = (self.epoch, self.log.clone());
-        Arc::new(Pulse::new(engine, role, slots, epoch, nth, log, part))
+        let log = self.log.clone();
+        Arc::new(Pulse::new(engine, role, slots, nth, log, part))
     }
 
     /// The pulses of all threads.

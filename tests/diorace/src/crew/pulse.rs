@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a thread is doing, for those who watch it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use engines::Op;
+use engines::{Op, WorkerId, coarse_time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,11 @@ impl Role {
     }
 }
 
+/// Nanoseconds since the machine was started, to some milliseconds.
+fn now() -> u64 {
+    coarse_time().as_nanos() as u64
+}
+
 /// Counters and outstanding requests of one thread. The thread writes, others read.
 #[derive(Debug)]
 pub struct Pulse {
@@ -54,8 +59,8 @@ pub struct Pulse {
     pub engine: String,
     /// What it is there for.
     pub role: Role,
-    epoch: Instant,
     thread: AtomicI32,
+    worker: OnceLock<Arc<WorkerId>>,
     operations: AtomicU64,
     bytes: AtomicU64,
     errors: AtomicU64,
@@ -70,7 +75,7 @@ pub struct Pulse {
 
 #[derive(Debug, Default)]
 struct Slot {
-    /// Nanoseconds since the epoch, plus one; zero when idle.
+    /// Nanoseconds since the machine was started; zero when idle.
     since: AtomicU64,
     offset: AtomicU64,
     /// Length times two, plus one for a write.
@@ -99,7 +104,6 @@ impl Pulse {
         engine: &str,
         role: Role,
         slots: usize,
-        epoch: Instant,
         nth: usize,
         log: Option<Arc<Log>>,
         part: Option<Arc<Part>>,
@@ -107,8 +111,8 @@ impl Pulse {
         Self {
             engine: engine.to_owned(),
             role,
-            epoch,
             thread: AtomicI32::new(0),
+            worker: OnceLock::new(),
             operations: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             errors: AtomicU64::new(0),
@@ -134,6 +138,18 @@ impl Pulse {
         self.thread.load(Ordering::Relaxed)
     }
 
+    /// Its system calls are made by another process.
+    pub fn works_in(&self, process: Arc<WorkerId>) {
+        // Said once, before the thread runs.
+        let _ = self.worker.set(process);
+    }
+
+    /// The process that makes its system calls, if it is another one.
+    pub fn worker(&self) -> Option<i32> {
+        let number = self.worker.get()?.get();
+        (number != 0).then_some(number)
+    }
+
     /// Whether it runs.
     pub fn is_alive(&self) -> bool {
         self.thread() != 0
@@ -155,10 +171,7 @@ impl Pulse {
         slot.offset.store(offset, Ordering::Relaxed);
         slot.what
             .store(len * 2 + u64::from(op == Op::Write), Ordering::Relaxed);
-        slot.since.store(
-            self.epoch.elapsed().as_nanos() as u64 + 1,
-            Ordering::Release,
-        );
+        slot.since.store(now(), Ordering::Release);
     }
 
     /// It has ended.
@@ -219,7 +232,7 @@ impl Pulse {
 
     /// The request that has been outstanding for longest.
     pub fn oldest(&self) -> Option<Outstanding> {
-        let now = self.epoch.elapsed().as_nanos() as u64;
+        let now = now();
         let busy = self.slots.iter().filter_map(|slot| {
             let since = slot.since.load(Ordering::Acquire);
             (since != 0).then_some((since, slot))

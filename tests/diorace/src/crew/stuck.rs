@@ -23,9 +23,16 @@ pub struct Stuck {
 impl Stuck {
     /// Looks at a thread from outside.
     pub fn look(pulse: &Pulse) -> Self {
-        let thread = pulse.thread();
+        // What is stuck is whoever makes the system calls.
+        let (thread, place) = match pulse.worker() {
+            Some(process) => (process, format!("/proc/{process}")),
+            None => (
+                pulse.thread(),
+                format!("/proc/self/task/{}", pulse.thread()),
+            ),
+        };
         let read = |name: &str| {
-            let text = fs::read_to_string(format!("/proc/self/task/{thread}/{name}")).ok()?;
+            let text = fs::read_to_string(format!("{place}/{name}")).ok()?;
             let text = text.trim();
             (!text.is_empty() && text != "0").then(|| text.to_owned())
         };

@@ -48,6 +48,18 @@ pub enum Aim {
     Script(Arc<Part>),
 }
 
+impl Aim {
+    /// The greatest length it will choose.
+    pub fn longest(&self) -> u64 {
+        match self {
+            Aim::Blocks { sizes, .. } => sizes.iter().copied().max().unwrap_or(0),
+            Aim::Slots { grids, .. } => grids.iter().map(|grid| grid.len).max().unwrap_or(0),
+            Aim::March { block, .. } | Aim::Chase { block, .. } => *block,
+            Aim::Script(part) => part.longest(),
+        }
+    }
+}
+
 /// Places at regular distances.
 #[derive(Clone, Copy, Debug)]
 pub struct Grid {
@@ -79,16 +91,6 @@ impl Aimer {
             cursor: 0,
             held: None,
             rng,
-        }
-    }
-
-    /// The greatest length it will choose.
-    pub fn longest(&self) -> u64 {
-        match &self.aim {
-            Aim::Blocks { sizes, .. } => sizes.iter().copied().max().unwrap_or(0),
-            Aim::Slots { grids, .. } => grids.iter().map(|grid| grid.len).max().unwrap_or(0),
-            Aim::March { block, .. } | Aim::Chase { block, .. } => *block,
-            Aim::Script(part) => part.longest(),
         }
     }
 

@@ -2,11 +2,13 @@
 //! The race itself: takes a plan and a store, and returns a report.
 
 pub mod aim;
+mod direct;
 mod disturb;
 pub mod plan;
 mod quiesce;
 mod recheck;
 pub mod shared;
+mod start;
 pub mod store;
 mod worker;
 
@@ -16,20 +18,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use engines::Errno;
-use oracle::{Config, History, Initial, Mode, Profile, Tally};
+use oracle::{Config, History, Initial, Mode, Profile};
 
-use crate::bench::{Bench, DISTURBER};
+use crate::bench::Bench;
 use crate::crew::pulse::{Pulse, Role};
 use crate::crew::{Crew, Ending};
 use crate::live::Live;
-use crate::race::aim::Aim;
-use crate::race::plan::{Plan, Rest, WorkerPlan, mode};
+use crate::race::plan::{Plan, WorkerPlan, mode};
 use crate::race::shared::Shared;
 use crate::race::store::{FileStore, Store};
-use crate::race::worker::Worker;
 use crate::report::ScenarioReport;
 use crate::report::finding::FindingReport;
-use crate::rng::Rng;
 use crate::status::Lacking;
 
 /// Races on a new file.
@@ -38,8 +37,10 @@ pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
     let history = team.history(bench, plan)?;
     let path = bench.arena.fill(bench.scenario, &history)?;
     let store = Arc::new(FileStore::new(path.clone(), plan.len)?);
-    let report = on_store(bench, plan, team, history, store)?;
+    let kinds: Vec<_> = team.members.iter().map(|member| member.kind).collect();
+    let mut report = on_store(bench, plan, team, history, store)?;
     if !report.violations.contains_key("hang") {
+        direct::tell(bench, kinds.into_iter(), &mut report);
         std::fs::remove_file(&path)?;
     }
     Ok(report)
@@ -116,8 +117,8 @@ fn on_store(
         writers,
         crew.stop(),
     ));
-    start_workers(bench, &team, &shared, &mut crew, &mut report)?;
-    start_disturbers(bench, plan, &shared, &mut crew)?;
+    start::workers(bench, &team.members, &shared, &mut crew, &mut report)?;
+    start::disturbers(bench, plan, &shared, &mut crew)?;
 
     let pulses = crew.pulses().to_vec();
     let settings = bench.settings;
@@ -142,66 +143,6 @@ fn on_store(
     };
     finish(&shared, &mut report, hung);
     Ok(report)
-}
-
-/// Starts those who write and read. An engine that the kernel lacks is left out and noted.
-fn start_workers(
-    bench: &Bench<'_>,
-    team: &Team,
-    shared: &Arc<Shared>,
-    crew: &mut Crew<Tally>,
-    report: &mut ScenarioReport,
-) -> Result<()> {
-    let (mut slot, mut writer) = (0, 0);
-    for (nth, member) in team.members.iter().enumerate() {
-        let first_slot = slot;
-        slot += member.depth + 1;
-        writer += u8::from(member.role.writes());
-        let queue = match shared.store.open(member.kind, member.depth) {
-            Ok(queue) => queue,
-            Err(error @ engines::Error::Unavailable { .. }) => {
-                report.notes.push(format!("left out: {error}"));
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let pulse = crew.pulse(member.kind.name(), member.role, queue.depth());
-        let rng = Rng::new(bench.settings.seed, nth as u64);
-        let mut member = member.clone();
-        if let Some(part) = pulse.part() {
-            member.aim = Aim::Script(part);
-            // The order alone says when.
-            member.rest = Rest::default();
-        }
-        let worker = match Worker::new(&member, shared, queue, &pulse, writer, first_slot, rng) {
-            Ok(worker) => worker,
-            Err(error @ engines::Error::Unavailable { .. }) => {
-                report.notes.push(format!("left out: {error}"));
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
-        crew.start(pulse, move || worker.run())?;
-    }
-    Ok(())
-}
-
-fn start_disturbers(
-    bench: &Bench<'_>,
-    plan: &Plan,
-    shared: &Arc<Shared>,
-    crew: &mut Crew<Tally>,
-) -> Result<()> {
-    if !bench.settings.wanted.has(DISTURBER, Role::Disturb) {
-        return Ok(());
-    }
-    for (nth, disturber) in plan.disturbers.iter().enumerate() {
-        let pulse = crew.pulse(DISTURBER, Role::Disturb, 1);
-        let rng = Rng::new(bench.settings.seed, 1000 + nth as u64);
-        let (shared, plan, mine) = (Arc::clone(shared), disturber.clone(), Arc::clone(&pulse));
-        crew.start(pulse, move || disturb::run(&plan, &shared, &mine, rng))?;
-    }
-    Ok(())
 }
 
 /// Checks the file when nothing is under way any more, in a thread that is watched like the others.

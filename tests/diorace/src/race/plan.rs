@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use engines::{Advice, Kind, Path};
+use engines::{Advice, Fate, Kind, Path};
 use oracle::Mode;
 
 use crate::crew::pulse::Role;
@@ -40,6 +40,8 @@ pub struct WorkerPlan {
     pub rest: Rest,
     /// With [`Role::Both`]: what it does next.
     pub mix: Mix,
+    /// Where it runs.
+    pub process: Process,
 }
 
 /// What a worker of [`Role::Both`] does next. Such a worker counts as a writer.
@@ -50,6 +52,35 @@ pub enum Mix {
     /// Reads what it has just written, submitted together with the write; by `uring-linked` as one
     /// chain.
     Echo,
+}
+
+/// Where the system calls of a worker are made. The oracle is asked by a thread of the tool in any
+/// case, before the request is handed over and after its completion has come back; so everything
+/// that is judged holds for a process as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Process {
+    /// In that thread.
+    Thread,
+    /// In a process of its own: own memory map, own descriptors, own page tables.
+    Own,
+    /// In a process of its own, which is killed about so many milliseconds after it began, with
+    /// requests in flight, and replaced by another. What it was writing may have been written or not.
+    Killed(u64),
+    /// In a process of its own, which forks every so many milliseconds while requests are in flight;
+    /// its children end at once.
+    Forking(u64),
+}
+
+impl Process {
+    /// What becomes of the process; none if there is none.
+    pub fn fate(self) -> Option<Fate> {
+        match self {
+            Self::Thread => None,
+            Self::Own => Some(Fate::Live),
+            Self::Killed(ms) => Some(Fate::Die(Duration::from_millis(ms))),
+            Self::Forking(ms) => Some(Fate::Fork(Duration::from_millis(ms))),
+        }
+    }
 }
 
 /// When a worker leaves the machine to others. Without rest, loads and stores would take all of it:
@@ -127,12 +158,19 @@ impl WorkerPlan {
             depth,
             rest: Rest::default(),
             mix: Mix::Random,
+            process: Process::Thread,
         }
     }
 
     /// The same, resting for so many microseconds between requests on average.
     pub fn pausing(mut self, pause: u64) -> Self {
         self.rest.pause = pause;
+        self
+    }
+
+    /// The same, elsewhere.
+    pub fn in_process(mut self, process: Process) -> Self {
+        self.process = process;
         self
     }
 

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use engines::{Advice, Errno, File, Kind, Queue};
+use engines::{Advice, Errno, Fate, File, Job, Kind, Queue, Remote};
 
 /// A thing with content that engines can be opened on.
 pub trait Store: Send + Sync {
@@ -13,6 +13,23 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// As [`engines::open`].
     fn open(&self, kind: Kind, depth: usize) -> Result<Box<dyn Queue>, engines::Error>;
+
+    /// Opens an engine in a process of its own, for requests of at most `longest` bytes.
+    ///
+    /// # Errors
+    /// As [`Remote::start`].
+    fn open_apart(
+        &self,
+        kind: Kind,
+        _depth: usize,
+        _longest: usize,
+        _fate: Fate,
+    ) -> Result<Box<dyn Queue>, engines::Error> {
+        Err(engines::Error::Unavailable {
+            engine: kind.name(),
+            errno: Errno::EOPNOTSUPP,
+        })
+    }
 
     /// Flushes, and reports what went wrong with the file since it was made.
     ///
@@ -56,6 +73,24 @@ impl FileStore {
 impl Store for FileStore {
     fn open(&self, kind: Kind, depth: usize) -> Result<Box<dyn Queue>, engines::Error> {
         engines::open(kind, &self.path, self.len as usize, depth)
+    }
+
+    fn open_apart(
+        &self,
+        kind: Kind,
+        depth: usize,
+        longest: usize,
+        fate: Fate,
+    ) -> Result<Box<dyn Queue>, engines::Error> {
+        let remote = Remote::start(&Job {
+            kind,
+            path: &self.path,
+            len: self.len as usize,
+            depth,
+            longest,
+            fate,
+        })?;
+        Ok(Box::new(remote))
     }
 
     fn fsync(&self) -> Result<(), Errno> {

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use engines::{Buffer, Completion, Errno, Error, Op, Queue, Request};
+use engines::{Buffer, Completion, Errno, Error, Op, Path, Queue, Request, Ring};
 use oracle::{Class, Finding, Mode, Outcome, ReadStart, Seen, Severity, Tally, Write};
 
 use crate::crew::pulse::{Pulse, Role};
@@ -21,6 +21,9 @@ const WAIT: Duration = Duration::from_millis(200);
 
 /// How long it waits when there is nothing to do, or after an error.
 const PAUSE: Duration = Duration::from_micros(50);
+
+/// Of how many requests the time that judging takes is measured for one: reading a clock takes time.
+const SAMPLE: u64 = 16;
 
 /// Of how many requests one is followed by a rest.
 const BURST: u64 = 8;
@@ -37,6 +40,9 @@ pub struct Worker {
     mix: Mix,
     /// What was written last, and is to be read.
     echo: Option<(u64, u64)>,
+    /// Its requests may go on when the process that made them has ended: a thread of the kernel has
+    /// them.
+    lingers: bool,
     /// Its number among the writers.
     writer: u8,
     /// The first of its readers' slots; one for each request, and one for second looks.
@@ -49,6 +55,19 @@ pub struct Worker {
     rest: Rest,
     rng: Rng,
     begin: Instant,
+    started: u64,
+    ended: u64,
+}
+
+/// The numbers of a worker.
+#[derive(Clone, Copy, Debug)]
+pub struct Post {
+    /// Among all workers.
+    pub nth: u64,
+    /// Among the writers, from one; that of the last writer for a reader.
+    pub writer: u8,
+    /// The first of its readers' slots.
+    pub first_slot: usize,
 }
 
 /// A request that was announced to the oracle.
@@ -62,20 +81,19 @@ enum Pending {
 }
 
 impl Worker {
-    /// Opens the engine. `writer` is zero for readers.
+    /// Gets its memory ready.
     pub fn new(
         plan: &WorkerPlan,
+        post: &Post,
         shared: &Arc<Shared>,
         mut queue: Box<dyn Queue>,
         pulse: &Arc<Pulse>,
-        writer: u8,
-        first_slot: usize,
         rng: Rng,
     ) -> Result<Self, Error> {
         let aimer = Aimer::new(plan.aim.clone(), rng.clone());
         let depth = queue.depth();
         let memory = shared.geometry.memory.max(shared.geometry.page as usize);
-        let len = aimer.longest() as usize;
+        let len = plan.aim.longest() as usize;
         let buffers: Result<Vec<_>, _> = (0..depth).map(|_| queue.buffer(len, memory)).collect();
         Ok(Self {
             shared: Arc::clone(shared),
@@ -87,16 +105,19 @@ impl Worker {
             role: plan.role,
             mix: plan.mix,
             echo: None,
-            writer,
-            first_slot,
+            lingers: plan.kind.path == Path::Uring(Ring::Sqpoll),
+            writer: post.writer,
+            first_slot: post.first_slot,
             pending: (0..depth).map(|_| None).collect(),
             free: (0..depth).rev().collect(),
             buffers: buffers?,
-            again: Rechecker::new(first_slot + depth),
+            again: Rechecker::new(post.first_slot + depth),
             tally: Tally::default(),
             rest: plan.rest,
             rng: rng.split(),
             begin: Instant::now(),
+            started: 0,
+            ended: 0,
         })
     }
 
@@ -124,7 +145,7 @@ impl Worker {
 
     /// Rests if it is time to, and says whether to go on resting.
     fn resting(&mut self) -> bool {
-        if self.rest.is_off(self.begin.elapsed()) {
+        if self.rest.slices > 1 && self.rest.is_off(self.begin.elapsed()) {
             thread::sleep(PAUSE);
             return true;
         }
@@ -172,7 +193,7 @@ impl Worker {
     fn start(&mut self, slot: usize, op: Op, offset: u64, len: u64) -> Result<()> {
         let mut buffer = self.buffers.pop().context("a buffer got lost")?;
         let history = &self.shared.history;
-        let begin = Instant::now();
+        let stopwatch = Stopwatch::start(&mut self.started);
         self.pending[slot] = Some(match op {
             Op::Write => {
                 let write = history.begin_write(self.writer, self.mode, offset, len)?;
@@ -185,7 +206,7 @@ impl Worker {
                 len,
             },
         });
-        self.pulse.checked(begin.elapsed());
+        stopwatch.stop(&self.pulse);
         self.pulse.begin(slot, op, offset, len);
         let request = Request {
             id: slot,
@@ -216,11 +237,11 @@ impl Worker {
                 let read = self.shared.history.end_read(start);
                 if let Ok(got) = completion.result {
                     let words = &completion.buffer.words()[..got.min(len as usize) / 8];
-                    let begin = Instant::now();
+                    let stopwatch = Stopwatch::start(&mut self.ended);
                     self.shared
                         .history
                         .check(&read, offset, words, &mut self.tally);
-                    self.pulse.checked(begin.elapsed());
+                    stopwatch.stop(&self.pulse);
                 }
                 self.shared.history.release(&read);
                 if completion.result.is_ok_and(|got| (got as u64) < len) {
@@ -245,6 +266,8 @@ impl Worker {
     fn finish_write(&mut self, write: &Write, result: Result<usize, Errno>) {
         let outcome = match result {
             Ok(n) => Outcome::Done(n as u64),
+            // Nobody will ever say that it has ended.
+            Err(Errno::EOWNERDEAD) if self.lingers => return,
             Err(_) => Outcome::Failed,
         };
         self.shared.history.end_write(write, outcome);
@@ -280,11 +303,33 @@ impl Worker {
     }
 
     fn failed(&self, errno: Errno) {
-        // A request that was cancelled follows one that failed, which is counted.
-        let harmless = [Errno::EAGAIN, Errno::EINTR, Errno::ECANCELED];
+        // A request that was cancelled follows one that failed, which is counted; one whose process
+        // died was meant to.
+        let harmless = [
+            Errno::EAGAIN,
+            Errno::EINTR,
+            Errno::ECANCELED,
+            Errno::EOWNERDEAD,
+        ];
         if !harmless.contains(&errno) {
             self.shared.failed(self.engine, errno);
         }
         thread::sleep(PAUSE);
+    }
+}
+
+/// Measures now and then.
+struct Stopwatch(Option<Instant>);
+
+impl Stopwatch {
+    fn start(count: &mut u64) -> Self {
+        *count += 1;
+        Self((*count % SAMPLE == 0).then(Instant::now))
+    }
+
+    fn stop(self, pulse: &Pulse) {
+        if let Some(begin) = self.0 {
+            pulse.checked(begin.elapsed() * SAMPLE as u32);
+        }
     }
 }

@@ -105,6 +105,18 @@ pub struct ScenarioReport {
     /// What had been counted at which time.
     #[serde(default)]
     pub rates: Rates,
+    /// Of each direct engine whether it passes the page cache by here.
+    #[serde(default)]
+    pub direct: BTreeMap<String, DirectReport>,
+}
+
+/// Whether an engine opened with O_DIRECT passes the page cache by: "direct", "cached" or "unknown".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DirectReport {
+    /// Its reads.
+    pub reads: String,
+    /// Its writes.
+    pub writes: String,
 }
 
 /// One engine in one role.
@@ -166,6 +178,7 @@ impl ScenarioReport {
             violations: BTreeMap::new(),
             collisions: BTreeMap::new(),
             warnings: BTreeMap::new(),
+            direct: BTreeMap::new(),
             findings: Vec::new(),
             first_violation: None,
             first_collision: None,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The scenarios by name.
 
+mod direct_mix;
+mod every_path;
 mod extend_stat;
 mod false_sharing;
 mod invalidate_failure;
@@ -39,13 +41,16 @@ pub enum Kind {
 }
 
 /// Every scenario.
-pub static ALL: [&Scenario; 6] = [
+pub static ALL: &[&Scenario] = &[
     &invalidate_failure::SCENARIO,
     &false_sharing::SCENARIO,
     &readahead::SCENARIO,
     &extend_stat::SCENARIO,
     &subblock_eof::SCENARIO,
     &mmap_self::SCENARIO,
+    &every_path::SCENARIO,
+    &direct_mix::LIBAIO,
+    &direct_mix::URING,
 ];
 
 impl Scenario {

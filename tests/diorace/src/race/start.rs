@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Opens the engines and starts the threads.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use engines::{Error, Queue};
+use oracle::Tally;
+
+use crate::bench::{Bench, DISTURBER};
+use crate::crew::Crew;
+use crate::crew::pulse::{Pulse, Role};
+use crate::race::aim::Aim;
+use crate::race::disturb;
+use crate::race::plan::{Plan, Rest, WorkerPlan};
+use crate::race::shared::Shared;
+use crate::race::worker::{Post, Worker};
+use crate::report::ScenarioReport;
+use crate::rng::Rng;
+
+/// Starts those who write and read. An engine that the kernel lacks is left out and noted.
+///
+/// Processes are forked before there is any thread, and before anything is open that they would
+/// inherit.
+pub fn workers(
+    bench: &Bench<'_>,
+    members: &[WorkerPlan],
+    shared: &Arc<Shared>,
+    crew: &mut Crew<Tally>,
+    report: &mut ScenarioReport,
+) -> Result<()> {
+    let (apart, here): (Vec<_>, Vec<_>) = posts(members)
+        .into_iter()
+        .partition(|(member, _)| member.process.fate().is_some());
+    let mut ready: Vec<(Arc<Pulse>, Worker)> = Vec::new();
+    for (member, post) in apart.into_iter().chain(here) {
+        match hire(bench, member, &post, shared, crew) {
+            Ok(one) => ready.push(one),
+            Err(error @ Error::Unavailable { .. }) => {
+                report.notes.push(format!("left out: {error}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    for (pulse, worker) in ready {
+        crew.start(pulse, move || worker.run())?;
+    }
+    Ok(())
+}
+
+/// The numbers of each worker.
+fn posts(members: &[WorkerPlan]) -> Vec<(&WorkerPlan, Post)> {
+    let (mut slot, mut writer) = (0, 0);
+    let mut posts = Vec::new();
+    for (nth, member) in members.iter().enumerate() {
+        writer += u8::from(member.role.writes());
+        let first_slot = slot;
+        slot += member.depth + 1;
+        posts.push((
+            member,
+            Post {
+                nth: nth as u64,
+                writer,
+                first_slot,
+            },
+        ));
+    }
+    posts
+}
+
+/// A worker with its engine open and its buffers ready.
+fn hire(
+    bench: &Bench<'_>,
+    member: &WorkerPlan,
+    post: &Post,
+    shared: &Arc<Shared>,
+    crew: &Crew<Tally>,
+) -> Result<(Arc<Pulse>, Worker), Error> {
+    let queue: Box<dyn Queue> = match member.process.fate() {
+        None => shared.store.open(member.kind, member.depth)?,
+        Some(fate) => {
+            let longest = member.aim.longest() as usize;
+            shared
+                .store
+                .open_apart(member.kind, member.depth, longest, fate)?
+        }
+    };
+    let pulse = crew.pulse(member.kind.name(), member.role, queue.depth());
+    if let Some(process) = queue.worker() {
+        pulse.works_in(process);
+    }
+    let rng = Rng::new(bench.settings.seed, post.nth);
+    let mut member = member.clone();
+    if let Some(part) = pulse.part() {
+        member.aim = Aim::Script(part);
+        // The order alone says when.
+        member.rest = Rest::default();
+    }
+    let worker = Worker::new(&member, post, shared, queue, &pulse, rng)?;
+    Ok((pulse, worker))
+}
+
+/// Starts those who only disturb.
+pub fn disturbers(
+    bench: &Bench<'_>,
+    plan: &Plan,
+    shared: &Arc<Shared>,
+    crew: &mut Crew<Tally>,
+) -> Result<()> {
+    if !bench.settings.wanted.has(DISTURBER, Role::Disturb) {
+        return Ok(());
+    }
+    for (nth, disturber) in plan.disturbers.iter().enumerate() {
+        let pulse = crew.pulse(DISTURBER, Role::Disturb, 1);
+        let rng = Rng::new(bench.settings.seed, 1000 + nth as u64);
+        let (shared, plan, mine) = (Arc::clone(shared), disturber.clone(), Arc::clone(&pulse));
+        crew.start(pulse, move || disturb::run(&plan, &shared, &mine, rng))?;
+    }
+    Ok(())
+}

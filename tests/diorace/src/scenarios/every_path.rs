@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Every engine at once.
+
+use engines::{Advice, Kind as Engine};
+use oracle::{GRANULE, Mode};
+
+use crate::bench::Bench;
+use crate::race::aim::{Aim, Grid};
+use crate::race::plan::{DisturbPlan, Mix, Plan, Process, WorkerPlan, mode};
+use crate::scenarios::{Kind, Scenario};
+
+pub static SCENARIO: Scenario = Scenario {
+    name: "every-path",
+    title: "every way there is to read and write a file, on one file",
+    about: "\
+Every engine writes and every engine reads: system calls with each flag, libaio, io_uring with fixed
+buffers, polling threads, links and punts, mappings with msync, madvise and mremap, splice, sendfile,
+copy_file_range, and O_DIRECT set and cleared on an open descriptor. Every fourth of them runs in a
+process of its own; some of these are killed with requests in flight, or fork.
+
+The file has three parts, so far apart that they share no folio. In the first only direct engines
+write, in the second only cached ones, in the third all. Within a part the engines' places lie side by
+side, as small as direct I/O allows, so that pages are shared. Engines take turns, eight groups of them;
+meanwhile the cache is fetched, dropped and written back in every way, and fsync, fdatasync and syncfs
+called. (The page cache of the whole machine is dropped about once a second, if you are root.)
+
+What the machine or the file system lacks is left out and named. Old values in the third part are
+collisions on an ordinary file system; everything else is a violation.",
+    kind: Kind::Race(plan),
+};
+
+/// Groups of engines that take turns.
+const TURNS: u32 = 8;
+
+fn plan(bench: &Bench<'_>) -> Plan {
+    let page = bench.geometry.page;
+    let unit = bench.geometry.align;
+    let part = bench.size(GRANULE, GRANULE, GRANULE);
+    let depth = bench.depth(4);
+    let engines: Vec<Engine> = Engine::ALL
+        .iter()
+        .map(|(_, kind)| *kind)
+        .filter(|kind| !kind.appends())
+        .collect();
+    let count = engines.len() as u64;
+    let own = |nth: u64, nth_part: u64| Grid {
+        base: nth_part * part + nth * unit,
+        stride: count * unit,
+        count: part / (count * unit),
+        len: unit,
+    };
+    let all = Aim::Blocks {
+        sizes: vec![page.max(unit), 8 * page.max(unit)],
+        within: 0..3 * part,
+    };
+    let mut workers = Vec::new();
+    for (nth, kind) in engines.into_iter().enumerate() {
+        let number = nth as u64;
+        let grids = match mode(kind) {
+            Mode::Direct => vec![own(number, 0), own(number, 2)],
+            Mode::Buffered | Mode::Mmap => vec![own(number, 1), own(number, 2)],
+            Mode::Either => vec![own(number, 2)],
+        };
+        let aim = Aim::Slots { grids, grain: None };
+        let turn = nth as u32 % TURNS;
+        let writer = match kind {
+            Engine::URING_LINKED | Engine::URING_LINKED_BUFFERED => {
+                WorkerPlan::both(kind, aim, depth, Mix::Echo)
+            }
+            _ => WorkerPlan::write(kind, aim, depth),
+        };
+        let process = match nth % 16 {
+            0 => Process::Killed(100),
+            4 => Process::Forking(5),
+            8 | 12 => Process::Own,
+            _ => Process::Thread,
+        };
+        workers.push(
+            writer
+                .pausing(100)
+                .in_slice(turn, TURNS)
+                .in_process(process),
+        );
+        let reader = WorkerPlan::read(kind, all.clone(), depth.min(2));
+        let turn = (turn + TURNS / 2) % TURNS;
+        workers.push(reader.pausing(500).in_slice(turn, TURNS));
+    }
+    Plan {
+        len: 3 * part,
+        cell: unit,
+        workers,
+        extras: Vec::new(),
+        disturbers: vec![DisturbPlan {
+            within: 0..3 * part,
+            block: 64 << 10,
+            pause: 20_000,
+            // Those that concern more than this file are rare.
+            advices: [Advice::RANGE.repeat(6), Advice::ALL.to_vec()].concat(),
+        }],
+    }
+}
