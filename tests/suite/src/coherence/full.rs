@@ -123,7 +123,7 @@ fn small_files(ctx: &Ctx) -> Result<()> {
 }
 
 /// Fills the lower itself until about `room` bytes are free.
-fn leave_room(own: &Private, room: u64) -> Result<()> {
+pub fn leave_room(own: &Private, room: u64) -> Result<()> {
     let fd = file::create(&own.lower.dir.join("filler"))?;
     let mut at = 0u64;
     loop {

@@ -5,8 +5,10 @@
 
 mod asynchronous;
 mod before;
+mod cost;
 mod death;
 mod errors;
+mod flight;
 mod fresh;
 mod full;
 mod lost;
@@ -14,24 +16,30 @@ mod own_buffer;
 mod punts;
 pub mod queue;
 pub mod race;
+mod refused;
 mod resize;
 mod scene;
 mod stale;
+mod tail;
 
 use crate::harness::Test;
 
 pub fn tests() -> Vec<Test> {
     [
         before::TESTS,
+        flight::TESTS,
         stale::TESTS,
         lost::TESTS,
         fresh::TESTS,
         own_buffer::TESTS,
         resize::TESTS,
+        tail::TESTS,
         errors::TESTS,
+        refused::TESTS,
         asynchronous::TESTS,
         full::TESTS,
         death::TESTS,
+        cost::TESTS,
     ]
     .concat()
 }

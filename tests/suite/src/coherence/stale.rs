@@ -9,7 +9,9 @@ use super::queue::{Engine, Queue};
 use super::race::Racer;
 use super::scene::{LIMIT, NEW, OLD, Scene};
 use crate::harness::{Ctx, Test, test};
+use crate::lower::stack::FsKind;
 use crate::pattern::{check_any, pattern};
+use crate::stats::Stats;
 use crate::sys::mem::{PAGE, READ, Region, Slice};
 use crate::sys::{Res, file, fscall};
 use anyhow::{Context, Result, ensure};
@@ -77,8 +79,18 @@ fn one(ctx: &Ctx, look: Look, engine: Engine, at: usize, len: usize, warm: bool)
         Racer::start(move || look(&fd, &map, at, len))
     };
     racer.finished_soon();
+    let resident = map.mincore()?;
     flight.land()?;
     scene.all_modes(NEW, at, len)?;
+    if ctx.fs == FsKind::Diofs {
+        let pages = at / PAGE..(at + len).div_ceil(PAGE);
+        ensure!(
+            !resident[pages].contains(&true),
+            "a page of the range was in the cache while the write was in flight"
+        );
+        let found = Stats::of(&ctx.up)?.get("found_after")?;
+        ensure!(found == 0, "{found} folios were found after the write");
+    }
     let seen = racer.join()?.context("the read during the write")?;
     check_any("the read during the write", &seen, &[OLD, NEW], at as u64)?;
     check_any(

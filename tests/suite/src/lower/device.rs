@@ -193,6 +193,12 @@ impl Hold<'_> {
         }
     }
 
+    /// Lets everything go, and holds every write from now on.
+    pub fn hold_writes_instead(self) -> Result<Self> {
+        self.device.delay(0, FOREVER_MS)?;
+        Ok(self)
+    }
+
     /// Lets everything go.
     pub fn release(self) -> Result<()> {
         self.device.pass()

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The steps of a direct write in their order, each made visible while the next one is kept from
+//! happening: what is gone from the cache before it is submitted (C1), and what has happened by the
+//! time that its caller learns of it (C3).
+
+use super::queue::{Engine, Queue};
+use super::race::Racer;
+use super::scene::{LIMIT, NEW, OLD, Scene, direct_read, write_all};
+use crate::harness::{Ctx, Test, test};
+use crate::lower::Kind;
+use crate::pattern::{check, pattern};
+use crate::stats::Stats;
+use crate::sys::mem::{PAGE, READ, READ_WRITE, Region, Slice};
+use crate::sys::{Res, file, fscall};
+use anyhow::{Context, Result, ensure};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub const TESTS: &[Test] = &[
+    test("c1.dropped_before_submission", dropped_before_submission),
+    test("c3.reader_gave_up", reader_gave_up).once().limit(180),
+    test("c5.writer_waits_for_the_lock", writer_waits_for_the_lock),
+];
+
+const LEN: usize = 64 * PAGE;
+const AT: usize = 16 * PAGE;
+/// Whose bytes a cached write puts there.
+const CACHED: u8 = 0x33;
+
+/// While the device holds a direct write, its range is in no cache and in no mapping any more,
+/// whether it was clean or dirty before.
+fn dropped_before_submission(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    ctx.need_diofs()?;
+    for (engine, dirty) in [(Engine::Aio, false), (Engine::Uring, true)] {
+        let scene = Scene::new(ctx, LEN)?;
+        let map = scene.map()?;
+        map.load(0, LEN);
+        if dirty {
+            let at = (AT + PAGE) as u64;
+            file::pwrite(&scene.cached, &pattern(CACHED, at, PAGE), at)?;
+        }
+        let flight = scene.fly(engine, AT, 4 * PAGE)?;
+        let cache = fscall::cachestat(&scene.cached, AT as u64, 4 * PAGE as u64)?;
+        let resident = map.mincore()?;
+        flight.land()?;
+        ensure!(
+            cache.cached == 0,
+            "dirty {dirty}: while the write was in flight {} of its pages were cached",
+            cache.cached
+        );
+        ensure!(
+            !resident[AT / PAGE..AT / PAGE + 4].contains(&true),
+            "dirty {dirty}: while the write was in flight some of its pages were resident"
+        );
+        let found = Stats::of(&ctx.up)?.get("found_after")?;
+        ensure!(found == 0, "{found} folios were found after the write");
+        scene.all_modes(NEW, AT, 4 * PAGE)?;
+    }
+    Ok(())
+}
+
+/// A minute is the longest that a reader waits for a direct write, and the only way into the cache
+/// while one is in flight. Then the second invalidation has something to do.
+fn reader_gave_up(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    patient_kernel(300)?;
+    let outcome = give_up(ctx);
+    patient_kernel(60)?;
+    outcome
+}
+
+/// How long tasks may wait before the kernel complains.
+fn patient_kernel(seconds: u32) -> Result<()> {
+    const FILE: &str = "/proc/sys/kernel/hung_task_timeout_secs";
+    std::fs::write(FILE, seconds.to_string()).context(FILE)
+}
+
+/// As many pages as there are readers, and the last of them only in part written directly.
+const PAGES: usize = 128;
+const SPAN: usize = PAGES * PAGE - 2048;
+const LAST: usize = (PAGES - 1) * PAGE;
+
+/// Readers of a direct write's pages give up, and the pages are mapped, so that to invalidate them
+/// takes a while. Until that is done nobody may learn that the write is complete, and what is
+/// stored through a mapping has to wait.
+fn give_up(ctx: &Ctx) -> Result<()> {
+    // Without a journal: to note the time of a store must not wait for the device.
+    let own = ctx.private(Kind::Ext2Block4k, 64)?;
+    let fd = file::create(&own.at("f"))?;
+    write_all(&fd, &pattern(OLD, 0, PAGES * PAGE), 0)?;
+    file::fsync(&fd)?;
+    let direct = file::open_direct(&own.at("f"))?;
+    file::sync();
+    fscall::fadvise(&fd, 0, 0, libc::POSIX_FADV_DONTNEED)?;
+    fscall::fadvise(&fd, 0, 0, libc::POSIX_FADV_RANDOM)?;
+
+    let hold = own.lower.device.hold_writes()?;
+    let mut queue = Queue::new(Engine::Aio, 1)?;
+    queue.write(&direct, &Slice::of(&pattern(NEW, 0, SPAN))?, 0)?;
+    hold.wait_writes(1)?;
+    wait_for_readers(&fd)?;
+    let maps = (0..4)
+        .map(|_| Region::shared(&fd, 0, PAGES * PAGE, READ_WRITE))
+        .collect::<Result<Vec<_>, _>>()?;
+    for map in &maps {
+        check("while the write is in flight", &map.load(0, SPAN), OLD, 0)?;
+    }
+    let place = LAST + 3000;
+    let storer = {
+        let map = Arc::clone(&maps[0]);
+        Racer::start(move || map.store(place, &pattern(CACHED, place as u64, 100)))
+    };
+    let stored = storer.finished_soon();
+    let caller = {
+        let fd = file::dup(&fd)?;
+        Racer::start(move || complete_and_read(&mut queue, &fd))
+    };
+    hold.release()?;
+    let (done, seen) = caller.join()??;
+    ensure!(!stored, "a page of the range was stored to in flight");
+    ensure!(
+        done == Ok(SPAN),
+        "a direct write of {SPAN} bytes returned {done:?}"
+    );
+    check("a cached read right after it", &seen, NEW, LAST as u64)?;
+    storer.join()?;
+    let stats = Stats::of(&own.up)?;
+    let (given_up, failed) = (stats.get("waits_given_up")?, stats.get("after_failures")?);
+    ensure!(
+        given_up >= PAGES as u64,
+        "only {given_up} waits were given up"
+    );
+    ensure!(failed == 0, "the second invalidation has failed");
+    file::fsync(&fd).context("fsync after it")?;
+    for (what, tag, at, len) in [
+        ("the direct write", NEW, 0, SPAN),
+        ("the store", CACHED, place, 100),
+    ] {
+        check(what, &file::pread_vec(&fd, len, at as u64)?, tag, at as u64)?;
+        check(what, &direct_read(&direct, at, len)?, tag, at as u64)?;
+    }
+    drop((fd, direct, maps));
+    own.finish()
+}
+
+/// Reads each page in a thread of its own, and waits until each has given up.
+fn wait_for_readers(fd: &OwnedFd) -> Result<()> {
+    let readers = (0..PAGES)
+        .map(|page| {
+            let fd = file::dup(fd)?;
+            Ok(Racer::start(move || {
+                file::pread_vec(&fd, PAGE, (page * PAGE) as u64)
+            }))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    std::thread::sleep(Duration::from_secs(45));
+    ensure!(!readers[0].finished_soon(), "a reader has not waited");
+    for reader in readers {
+        reader.join()?.context("a reader that gave up")?;
+    }
+    Ok(())
+}
+
+/// Reads the last of what was written through the cache as soon as the write is complete.
+fn complete_and_read(queue: &mut Queue, fd: &OwnedFd) -> Result<(Res<usize>, Vec<u8>)> {
+    let start = Instant::now();
+    loop {
+        if let Some(done) = queue.reap_now()?.first() {
+            return Ok((done.result, file::pread_vec(fd, 2048, LAST as u64)?));
+        }
+        ensure!(
+            start.elapsed() < LIMIT,
+            "the direct write does not complete"
+        );
+    }
+}
+
+/// A buffered writer and a direct writer both wait for the inode lock, the direct one is first. When
+/// the buffered one has the lock the direct write is in flight, though it was not when the buffered
+/// write was called.
+fn writer_waits_for_the_lock(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    let scene = Scene::new(ctx, LEN)?;
+    let source = cold_source(ctx)?;
+    let reads = ctx.lower.device.hold_reads()?;
+    // It takes the lock, and then its buffer has to come from the device.
+    let first = {
+        let fd = file::dup(&scene.cached)?;
+        Racer::start(move || file::pwrite_mem(&fd, &source, 0))
+    };
+    reads.wait_reads(1)?;
+    let direct = {
+        let (fd, mut queue) = (file::dup(&scene.direct)?, Queue::new(Engine::Aio, 1)?);
+        let data = Slice::of(&pattern(NEW, AT as u64, 512))?;
+        Racer::start(move || {
+            let id = queue.write(&fd, &data, AT as u64);
+            (id, queue)
+        })
+    };
+    ensure!(
+        !direct.finished_soon(),
+        "the first write does not hold the inode lock"
+    );
+    let place = AT as u64 + 1024;
+    let buffered = {
+        let fd = file::dup(&scene.cached)?;
+        Racer::start(move || file::pwrite(&fd, &pattern(CACHED, place, 512), place))
+    };
+    ensure!(!buffered.finished_soon(), "nobody holds the inode lock");
+    let writes = reads.hold_writes_instead()?;
+    first.join()?.context("the first write")?;
+    writes.wait_writes(1)?;
+    let (id, mut queue) = direct.join()?;
+    id.context("submitting the direct write")?;
+    buffered.finished_soon();
+    writes.release()?;
+    let n = queue.reap(1, LIMIT)?[0]
+        .result
+        .context("the direct write")?;
+    ensure!(n == 512, "a direct write of 512 bytes returned {n}");
+    let n = buffered.join()?.context("the buffered write")?;
+    ensure!(n == 512, "a buffered write of 512 bytes returned {n}");
+    scene.on_disk("the direct write", NEW, AT, 512)?;
+    scene.on_disk("the buffered write", CACHED, place as usize, 512)
+}
+
+/// A page of memory that is mapped from another file, and in no cache.
+fn cold_source(ctx: &Ctx) -> Result<Slice> {
+    let fd = file::create(&ctx.at("source"))?;
+    write_all(&fd, &pattern(CACHED, 0, PAGE), 0)?;
+    file::fsync(&fd)?;
+    let under = file::open(&ctx.under.join("source"), libc::O_RDONLY, 0)?;
+    for file in [&fd, &under] {
+        fscall::fadvise(file, 0, 0, libc::POSIX_FADV_DONTNEED)?;
+    }
+    Ok(Slice::new(&Region::shared(&fd, 0, PAGE, READ)?, 0, PAGE))
+}
