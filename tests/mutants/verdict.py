@@ -6,7 +6,8 @@
     verdict.py table [--save] NAME/KERNEL...  all guests of these mutants, as a table
 
 DIRECTORY is what scripts/vm left of a guest and STATUS its exit status. The exit
-status of `seed` is 0 if the bug was caught.
+status of `seed` is 0 if the bug was caught, and 3 if the guest did not get so far
+that a race began.
 """
 
 import json
@@ -41,9 +42,8 @@ def klog_intervals(path):
     return intervals
 
 
-def complaint(lines):
+def complaint(lines, scratch):
     """The first thing in a part of a kernel log that a healthy kernel does not say."""
-    scratch = os.path.join(OUT, "klog-part")
     with open(scratch, "w", encoding="utf-8") as file:
         file.writelines(lines)
     scan = subprocess.run([os.path.join(REPO, "scripts/klog-scan"), scratch],
@@ -69,7 +69,7 @@ def guest(directory, status):
             records = {record["race"]: record for record in map(json.loads, file)}
     races = []
     for race, lines in klog_intervals(os.path.join(directory, "kernel.log")):
-        catches = [complaint(lines)]
+        catches = [complaint(lines, os.path.join(directory, "klog-part"))]
         record = records.get(race)
         if record is None:
             what = HOW_GUESTS_END.get(status, f"end of the guest, with status {status}")
@@ -128,15 +128,17 @@ def judge(directory, status):
     caught = [f"after {race['caught'][0][1]} s, {race['caught'][0][0][:100]} [{race['race']}]"
               for race in races if race["caught"]]
     print("; ".join(caught) if caught else
-          f"nothing, by {', '.join(race['race'] for race in races) or 'no race: none began'}")
-    return bool(caught)
+          f"nothing, by {', '.join(race['race'] for race in races) or 'no race'}")
+    if not races:
+        return 3
+    return 0 if caught else 1
 
 
 def main():
     """See above."""
     command, *arguments = sys.argv[1:]
     if command == "seed":
-        sys.exit(not judge(arguments[0], int(arguments[1])))
+        sys.exit(judge(arguments[0], int(arguments[1])))
     rows = [summary(*name.split("/")) for name in arguments if name != "--save"]
     print(show(rows))
     with open(os.path.join(OUT, "results.json"), "w", encoding="utf-8") as file:
