@@ -7,6 +7,7 @@ use std::fs;
 use crate::errno::Errno;
 use crate::file::File;
 use crate::probe::page_size;
+use crate::signals;
 
 /// An advice, or a call that flushes, fetches or drops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,11 +36,13 @@ pub enum Advice {
     DropCaches,
     /// cachestat(2), which looks and touches nothing; mincore(2) where there is no cachestat.
     Residency,
+    /// No advice: a signal for every thread of the process, which interrupts its system call.
+    Interrupt,
 }
 
 impl Advice {
     /// Every one.
-    pub const ALL: [Advice; 12] = [
+    pub const ALL: [Advice; 13] = [
         Self::WillNeed,
         Self::DontNeed,
         Self::Sequential,
@@ -52,6 +55,7 @@ impl Advice {
         Self::Syncfs,
         Self::DropCaches,
         Self::Residency,
+        Self::Interrupt,
     ];
 
     /// Those about a range that cost little.
@@ -77,6 +81,7 @@ impl Advice {
             Self::Syncfs => "syncfs",
             Self::DropCaches => "drop_caches",
             Self::Residency => "cachestat",
+            Self::Interrupt => "signals",
         }
     }
 
@@ -107,6 +112,10 @@ impl File {
             Advice::Sequential => return told(libc::POSIX_FADV_SEQUENTIAL),
             Advice::Random => return told(libc::POSIX_FADV_RANDOM),
             Advice::DropCaches => return drop_caches(),
+            Advice::Interrupt => {
+                signals::interrupt_all();
+                return Ok(());
+            }
             Advice::Residency => return self.cached(offset, len).map(|_| ()),
             // SAFETY: none of these calls takes a pointer.
             Advice::ReadAhead => unsafe { libc::readahead(fd, at, len as usize) },

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A polite stop, and who may be interrupted.
 
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static ASKED: AtomicU32 = AtomicU32::new(0);
@@ -55,3 +56,30 @@ pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit never returns and touches no memory of ours.
     unsafe { libc::_exit(status) }
 }
+
+/// Interrupts whatever system call each thread of this process is in, by a signal that has no other
+/// consequence.
+pub fn interrupt_all() {
+    INTERRUPT.call_once(|| {
+        let handler: extern "C" fn(i32) = on_interrupt;
+        // SAFETY: `sigaction` is plain data for which all zeroes are valid. Without SA_RESTART calls
+        // are not taken up again by themselves.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = handler as usize;
+        // SAFETY: the handler does nothing.
+        unsafe { libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()) };
+    });
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    let threads = threads.flatten().filter_map(|entry| {
+        let name = entry.file_name();
+        name.to_str()?.parse::<i32>().ok()
+    });
+    for thread in threads {
+        // SAFETY: no pointers involved. Only threads of this process can be meant.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, libc::SIGUSR1) };
+    }
+}
+
+static INTERRUPT: Once = Once::new();
+
+extern "C" fn on_interrupt(_signal: i32) {}

@@ -5,8 +5,12 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
 use common::{BLOCK, LEN, Scratch, drain, engine, read, request, write};
-use engines::{Advice, DioAlign, Errno, File, Kind, Op, page_size};
+use engines::{Advice, DioAlign, Directness, Errno, File, Kind, Op, Verdict, page_size, signals};
 
 fn all() -> impl Iterator<Item = Kind> {
     Kind::ALL.iter().map(|(_, kind)| *kind)
@@ -139,6 +143,48 @@ fn advice_leaves_the_content_alone() {
         );
     }
     assert_eq!(file.cached(0, LEN as u64), Ok((LEN / page_size()) as u64));
+}
+
+#[test]
+fn interruptions_are_nobodys_error() {
+    let scratch = Scratch::counted("signals", LEN as u64);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                signals::interrupt_all();
+                thread::sleep(Duration::from_micros(200));
+            }
+        });
+        for kind in all().filter(|kind| !kind.appends()) {
+            let Some(mut queue) = engine(kind, &scratch, 2) else {
+                continue;
+            };
+            for _ in 0..20 {
+                // A signal may cut a transfer short, and may not make an error of it.
+                let n = read(queue.as_mut(), 0, LEN / 4).result.unwrap();
+                assert!(n > 0, "{kind}");
+                let n = write(queue.as_mut(), 0, LEN / 4, 9).result.unwrap();
+                assert!(n > 0, "{kind}");
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn whether_it_is_direct_is_told_apart() {
+    let scratch = Scratch::counted("directness", Directness::LEN);
+    // An engine that does not claim to be direct must be found out.
+    let found = Directness::observe(Kind::BUFFERED, &scratch.0).unwrap();
+    assert_ne!(found.reads, Verdict::Direct);
+    assert_ne!(found.writes, Verdict::Direct);
+    if engine(Kind::DIRECT, &scratch, 1).is_some() {
+        let found = Directness::observe(Kind::DIRECT, &scratch.0).unwrap();
+        eprintln!("direct: {found:?}");
+        let name = found.reads.name();
+        assert!(["direct", "cached", "unknown"].contains(&name), "{name}");
+    }
 }
 
 #[test]

@@ -74,6 +74,7 @@ fn render_scenario(out: &mut String, s: &ScenarioReport) {
             s.checking_share * 100.0
         );
     }
+    render_direct(out, s);
     for (what, counts) in [
         ("violations", &s.violations),
         ("collisions", &s.collisions),
@@ -99,6 +100,19 @@ fn render_scenario(out: &mut String, s: &ScenarioReport) {
             "  ({} more explained in the JSON)",
             findings.len() - EXPLAINED
         );
+    }
+}
+
+/// Which engines pass the page cache by here, by what was found out.
+fn render_direct(out: &mut String, s: &ScenarioReport) {
+    let mut groups: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for (engine, found) in &s.direct {
+        let group = groups.entry((&found.reads, &found.writes));
+        group.or_default().push(engine);
+    }
+    for ((reads, writes), engines) in groups {
+        let engines = engines.join(", ");
+        let _ = writeln!(out, "  O_DIRECT: reads {reads}, writes {writes}: {engines}");
     }
 }
 
