@@ -3,7 +3,7 @@
 """Writing and judging every word leaves diorace at least half of fio's speed.
 
 One thread with 32 direct requests of 4 KiB outstanding, half of them reads, at
-random places of a file of 64 MiB: fio without verification, and diorace, in
+random places of a file of 16 MiB: fio without verification, and diorace, in
 turns, on the bare lower and through diofs.
 """
 
@@ -13,9 +13,9 @@ import statistics
 from harness import REPO, Failure, disk, main, must, run, stack
 
 DIORACE = os.path.join(REPO, "tests/target/release/diorace")
-SECONDS = 4
+SECONDS = 2
 ROUNDS = 3
-SIZE = 64 << 20
+SIZE = 16 << 20
 SHARE = 0.5
 ENGINES = {"libaio": "libaio", "io_uring": "uring"}
 

@@ -143,45 +143,37 @@ impl Buffer {
         }
     }
 
-    /// Its content; empty for mapped memory, of which no stable view exists.
-    pub fn words(&self) -> &[u64] {
+    /// Its memory, if nobody else uses it while the buffer is here.
+    fn own(&self) -> Option<(NonNull<u64>, usize)> {
         match &self.0 {
-            // SAFETY: by the invariant of `Heap` these are initialised words; the borrow keeps them.
-            Kind::Heap(heap) => unsafe {
-                std::slice::from_raw_parts(heap.start.as_ptr().cast(), heap.layout.size() / WORD)
-            },
-            // SAFETY: the range is mapped and aligned, any bytes are valid words, and by the rule of
-            // this variant nobody else uses it while the buffer is here.
+            Kind::Heap(heap) => Some((heap.start.cast(), heap.layout.size() / WORD)),
             Kind::Region {
                 region,
                 offset,
                 len,
-            } => unsafe {
-                std::slice::from_raw_parts(region.at(*offset).as_ptr().cast(), *len / WORD)
-            },
-            Kind::Mapped { .. } => &[],
+            } => Some((region.at(*offset).cast(), len / WORD)),
+            Kind::Mapped { .. } => None,
+        }
+    }
+
+    /// Its content; empty for mapped memory, of which no stable view exists.
+    pub fn words(&self) -> &[u64] {
+        match self.own() {
+            // SAFETY: these are aligned words, any bytes are valid as such, and the borrow of the
+            // buffer keeps others from changing them.
+            Some((start, count)) => unsafe { std::slice::from_raw_parts(start.as_ptr(), count) },
+            None => &[],
         }
     }
 
     /// Its content; empty for mapped memory.
     pub fn words_mut(&mut self) -> &mut [u64] {
-        match &mut self.0 {
+        match self.own() {
             // SAFETY: as in `words`; the exclusive borrow makes it the only reference.
-            Kind::Heap(heap) => unsafe {
-                std::slice::from_raw_parts_mut(
-                    heap.start.as_ptr().cast(),
-                    heap.layout.size() / WORD,
-                )
+            Some((start, count)) => unsafe {
+                std::slice::from_raw_parts_mut(start.as_ptr(), count)
             },
-            // SAFETY: as in `words`; the exclusive borrow makes it the only reference.
-            Kind::Region {
-                region,
-                offset,
-                len,
-            } => unsafe {
-                std::slice::from_raw_parts_mut(region.at(*offset).as_ptr().cast(), *len / WORD)
-            },
-            Kind::Mapped { .. } => &mut [],
+            None => &mut [],
         }
     }
 }

@@ -18,19 +18,19 @@ pub(crate) struct Flags {
     file: File,
     flag: Flag,
     /// Sizes of writes that may carry `RWF_ATOMIC`.
-    units: RangeInclusive<usize>,
+    units: Option<RangeInclusive<usize>>,
     count: usize,
 }
 
 impl Flags {
     /// Asks the file itself whether it takes the flag.
     pub(crate) fn new(file: File, flag: Flag) -> Result<Self, Error> {
-        let mut units = 1..=0;
-        if flag == Flag::Atomic {
-            units = probe::atomic_units(&file).ok_or(Error::Unavailable {
+        let units = probe::atomic_units(&file);
+        if flag == Flag::Atomic && units.is_none() {
+            return Err(Error::Unavailable {
                 engine: "RWF_ATOMIC",
-                errno: Errno(libc::EOPNOTSUPP),
-            })?;
+                errno: Errno::EOPNOTSUPP,
+            });
         }
         Ok(Self {
             file,
@@ -55,7 +55,11 @@ impl Flags {
 
     fn may_be_atomic(&self, request: &Request) -> bool {
         let len = request.bytes();
-        self.units.contains(&len) && len.is_power_of_two() && request.offset % len as u64 == 0
+        let allowed = self
+            .units
+            .as_ref()
+            .is_some_and(|units| units.contains(&len));
+        allowed && len.is_power_of_two() && request.offset % len as u64 == 0
     }
 
     fn call(&self, request: &Request, vectors: &Vectors, flags: i32) -> Result<usize, Errno> {

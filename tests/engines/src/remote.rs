@@ -35,7 +35,7 @@ const TURN: Duration = Duration::from_millis(1);
 pub enum Fate {
     /// Nothing.
     Live,
-    /// It dies after so long, whatever is in flight.
+    /// It dies about so long after its first request, whatever is in flight.
     Die(Duration),
     /// It forks every so long while requests are in flight.
     Fork(Duration),
@@ -287,11 +287,7 @@ fn serve(
     mine: u64,
     mut queue: Box<dyn Queue>,
 ) -> Result<(), Error> {
-    let mut forked = Instant::now();
-    if let Fate::Die(after) = job.fate {
-        // Not always at the same point of a regular course.
-        process::die_after(after * (2 + mine as u32 % 3) / 3);
-    }
+    let (mut forked, mut doomed) = (Instant::now(), false);
     let mut done = Vec::new();
     loop {
         let idle = queue.in_flight() == 0;
@@ -301,6 +297,13 @@ fn serve(
                 return Ok(());
             };
             if let Some(request) = order(&message, region, mine) {
+                if let Fate::Die(after) = job.fate {
+                    if !doomed {
+                        // Not always at the same point of a regular course.
+                        process::die_after(after * (2 + mine as u32 % 3) / 3);
+                        doomed = true;
+                    }
+                }
                 // There is room: its depth is that of the other end.
                 let _ = queue.submit(request);
             }

@@ -66,9 +66,11 @@ impl Sendfile {
     /// From memory through a file in memory into the file, at its position.
     fn write(&self, offset: u64, start: *mut u8, len: usize) -> Result<usize, Errno> {
         let source = self.source.as_raw_fd();
-        // SAFETY: the request's buffer has `len` bytes.
-        let put =
-            uninterrupted(|| unsafe { Errno::check(libc::pwrite(source, start.cast(), len, 0)) })?;
+        let from = start.cast_const().cast();
+        let put = uninterrupted(|| {
+            // SAFETY: the request's buffer has `len` bytes.
+            Errno::check(unsafe { libc::pwrite(source, from, len, 0) })
+        })?;
         // SAFETY: no pointers involved. Nobody else uses this descriptor.
         if unsafe { libc::lseek(self.file.fd(), offset as libc::off_t, libc::SEEK_SET) } < 0 {
             return Err(Errno::last());

@@ -63,8 +63,8 @@ pub enum Process {
     Thread,
     /// In a process of its own: own memory map, own descriptors, own page tables.
     Own,
-    /// In a process of its own, which is killed about so many milliseconds after it began, with
-    /// requests in flight, and replaced by another. What it was writing may have been written or not.
+    /// In a process of its own, which is killed about so many milliseconds after its first request,
+    /// with others in flight, and replaced by another. What it was writing may have been written or not.
     Killed(u64),
     /// In a process of its own, which forks every so many milliseconds while requests are in flight;
     /// its children end at once.

@@ -70,7 +70,7 @@ fn plan(bench: &Bench<'_>) -> Plan {
             _ => WorkerPlan::write(kind, aim, depth),
         };
         let process = match nth % 16 {
-            0 => Process::Killed(100),
+            0 => Process::Killed(150),
             4 => Process::Forking(5),
             8 | 12 => Process::Own,
             _ => Process::Thread,
