@@ -81,14 +81,19 @@ impl Arena {
 
     /// Makes a file that holds the initial content of a history, on disk.
     pub fn fill(&self, name: &str, history: &History) -> Result<PathBuf> {
+        self.make(name, |file| fill(file, history))
+    }
+
+    /// Makes a file and does something with it, without which it does not stay.
+    pub fn make(&self, name: &str, begin: impl FnOnce(&File) -> Result<()>) -> Result<PathBuf> {
         let path = self.path(name);
         let file = File::create(&path)?;
-        let filled = fill(&file, history);
-        if filled.is_err() {
+        let begun = begin(&file);
+        if begun.is_err() {
             // The room may be enough for the next one.
             fs::remove_file(&path)?;
         }
-        filled.map(|()| path)
+        begun.map(|()| path)
     }
 
     /// Finds out what direct I/O needs here; an error that says so if it does not work.
@@ -123,7 +128,7 @@ impl Arena {
 
 /// Writes the initial content of a history to a file.
 fn fill(file: &File, history: &History) -> Result<()> {
-    let len = history.len_bytes();
+    let len = history.initial_size();
     let mut words = vec![0u64; (CHUNK / 8) as usize];
     let mut at = 0;
     while at < len {
@@ -140,7 +145,8 @@ fn fill(file: &File, history: &History) -> Result<()> {
     Ok(())
 }
 
-fn no_room(errno: Errno, len: u64) -> anyhow::Error {
+/// An error that says that the environment lacks room.
+pub fn no_room(errno: Errno, len: u64) -> anyhow::Error {
     let what = match errno {
         Errno::ENOSPC | Errno::EDQUOT => format!("no room for a file of {len} bytes: {errno}"),
         other => format!("cannot fill a file of {len} bytes: {other}"),

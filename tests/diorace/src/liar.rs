@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use engines::{Advice, Completion, Errno, Error, Kind, Op, Queue, Rejected, Request};
-use oracle::{Class, History, Key, Tag};
+use oracle::{Change, Class, History, Key, Tag};
 
 use crate::race::store::Store;
 use crate::rng::Rng;
@@ -20,6 +20,8 @@ pub struct Liar {
     words: Vec<AtomicU64>,
     /// What each word was before it was written last.
     before: Vec<AtomicU64>,
+    /// How long it is in bytes.
+    size: AtomicU64,
     lie: Option<Class>,
     /// Key of a file that is not this one.
     foreign: Key,
@@ -37,6 +39,7 @@ impl Liar {
         Self {
             words: copy(),
             before: copy(),
+            size: AtomicU64::new(history.len_bytes()),
             lie,
             foreign: Key::new(seed, 1),
             seed,
@@ -50,21 +53,56 @@ impl Liar {
         self.told.load(Ordering::Relaxed)
     }
 
-    fn write(&self, first: usize, data: &[u64], rng: &mut Rng) -> usize {
+    /// `mapped` says that it is a store, which never makes the file longer.
+    fn write(&self, first: usize, data: &[u64], mapped: bool, rng: &mut Rng) -> usize {
         if self.lie == Some(Class::Lost) && rng.once_in(RARITY) {
             self.told.fetch_add(1, Ordering::Relaxed);
             return data.len() * 8;
         }
         for (nth, word) in data.iter().enumerate() {
-            let old = self.words[first + nth].swap(*word, Ordering::Relaxed);
-            self.before[first + nth].store(old, Ordering::Relaxed);
+            if !mapped || self.has(first + nth) {
+                self.put(first + nth, *word);
+            }
+        }
+        if !mapped {
+            let end = (first + data.len()) as u64 * 8;
+            self.size.fetch_max(end, Ordering::SeqCst);
         }
         data.len() * 8
     }
 
-    fn read(&self, first: usize, out: &mut [u64], rng: &mut Rng) -> usize {
+    fn has(&self, nth: usize) -> bool {
+        (nth as u64) < self.size.load(Ordering::SeqCst) / 8
+    }
+
+    fn put(&self, nth: usize, word: u64) {
+        let old = self.words[nth].swap(word, Ordering::Relaxed);
+        self.before[nth].store(old, Ordering::Relaxed);
+    }
+
+    /// Makes words zero.
+    fn cut(&self, offset: u64, end: u64) {
+        let end = (end / 8).min(self.words.len() as u64);
+        (offset / 8..end).for_each(|nth| self.put(nth as usize, 0));
+    }
+
+    fn read(&self, first: usize, out: &mut [u64], mapped: bool, rng: &mut Rng) -> usize {
+        let size = self.size.load(Ordering::SeqCst) as usize / 8;
         for (nth, word) in out.iter_mut().enumerate() {
             *word = self.words[first + nth].load(Ordering::Relaxed);
+        }
+        let room = if mapped {
+            out.len()
+        } else {
+            size.saturating_sub(first)
+        };
+        let out = if room < out.len() {
+            &mut out[..room]
+        } else {
+            out
+        };
+        if out.is_empty() {
+            return 0;
         }
         let Some(lie) = self.lie else {
             return out.len() * 8;
@@ -91,6 +129,7 @@ impl Liar {
                 self.words[(first + at + 1) % self.words.len()].load(Ordering::Relaxed)
             }
             Class::Exposed => rng.next() | 1,
+            Class::Resurrected if true_word == 0 => old,
             Class::Lost | Class::Resurrected | Class::Short | Class::Size => true_word,
         };
         self.told
@@ -109,7 +148,7 @@ impl Store for LiarStore {
             liar: Arc::clone(&self.0),
             rng: Rng::new(self.0.seed, nth),
             done: None,
-            name: kind.name(),
+            mapped: kind.is_mapped(),
         }))
     }
 
@@ -121,6 +160,26 @@ impl Store for LiarStore {
         Ok(())
     }
 
+    fn change(&self, change: Change) -> Result<(), Errno> {
+        let range = change.range();
+        match change {
+            Change::Truncate { len } => {
+                self.0.size.store(len, Ordering::SeqCst);
+                self.0.cut(len, u64::MAX);
+            }
+            Change::Punch { .. } => self.0.cut(range.start, range.end),
+            _ => return Err(Errno::EOPNOTSUPP),
+        }
+        Ok(())
+    }
+
+    fn size(&self) -> Result<u64, Errno> {
+        let size = self.0.size.load(Ordering::SeqCst);
+        let lies = self.0.lie == Some(Class::Size);
+        self.0.told.fetch_add(u64::from(lies), Ordering::Relaxed);
+        Ok(if lies { size + 8 } else { size })
+    }
+
     fn label(&self) -> String {
         "memory".to_owned()
     }
@@ -130,8 +189,7 @@ struct LiarQueue {
     liar: Arc<Liar>,
     rng: Rng,
     done: Option<Completion>,
-    #[expect(dead_code, reason = "useful in a debugger")]
-    name: &'static str,
+    mapped: bool,
 }
 
 impl Queue for LiarQueue {
@@ -148,12 +206,15 @@ impl Queue for LiarQueue {
         let room = self.liar.words.len().saturating_sub(first);
         let count = (request.len / 8).min(room);
         let result = match request.op {
-            Op::Write => self
-                .liar
-                .write(first, &request.buffer.words()[..count], &mut self.rng),
+            Op::Write => self.liar.write(
+                first,
+                &request.buffer.words()[..count],
+                self.mapped,
+                &mut self.rng,
+            ),
             Op::Read => {
                 let out = &mut request.buffer.words_mut()[..count];
-                self.liar.read(first, out, &mut self.rng)
+                self.liar.read(first, out, self.mapped, &mut self.rng)
             }
         };
         self.done = Some(Completion {

@@ -8,6 +8,8 @@ use std::fmt;
 pub struct Errno(pub i32);
 
 impl Errno {
+    /// Not permitted.
+    pub const EPERM: Errno = Errno(libc::EPERM);
     /// Input/output error.
     pub const EIO: Errno = Errno(libc::EIO);
     /// Interrupted.

@@ -10,6 +10,7 @@
 //! interruptions before anything happened are hidden where that is safe.
 
 mod advice;
+mod allocate;
 mod buffer;
 mod bus;
 mod clock;
@@ -41,6 +42,7 @@ mod uring;
 mod vector;
 
 pub use advice::Advice;
+pub use allocate::Allocate;
 pub use buffer::Buffer;
 pub use clock::coarse_time;
 pub use direct::{Directness, Verdict};

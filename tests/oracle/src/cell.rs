@@ -80,6 +80,11 @@ impl Cell {
         });
     }
 
+    /// Forgets something that did not happen after all.
+    pub(crate) fn forget(&mut self, record: &Arc<Record>) {
+        self.live.retain(|w| !Arc::ptr_eq(&w.record, record));
+    }
+
     /// Takes everything out, because the words are about to move.
     pub(crate) fn take(&mut self) -> Vec<Entry> {
         self.past.clear();

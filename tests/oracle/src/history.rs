@@ -167,6 +167,11 @@ impl History {
         self.config.len
     }
 
+    /// Its length before the race.
+    pub fn initial_size(&self) -> u64 {
+        self.config.size.unwrap_or(self.config.len)
+    }
+
     /// The word that the file holds at a place before the race.
     pub fn initial_word(&self, place: u64) -> u64 {
         match self.config.initial {
@@ -280,12 +285,18 @@ impl History {
         let Changing { record, change } = changing;
         let mut layout = self.layout.write().unwrap_or_else(PoisonError::into_inner);
         let end = self.clock.tick();
-        // Zeroes in place of a refused cut are not excused for ever, only until the next write.
-        let outcome = match how {
-            Changed::Done => Outcome::Done(self.config.len),
-            Changed::Refused | Changed::Failed => Outcome::Failed,
-        };
-        record.finish(outcome, end);
+        if how == Changed::Refused {
+            for nth in self.cells_of(&record.words) {
+                self.lock(nth).forget(record);
+            }
+        }
+        record.finish(
+            match how {
+                Changed::Done => Outcome::Done(self.config.len),
+                Changed::Refused | Changed::Failed => Outcome::Failed,
+            },
+            end,
+        );
         if let Some(sizes) = &self.sizes {
             sizes.end_change(*change, record.start, end, how);
         }

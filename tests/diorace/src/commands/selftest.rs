@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use oracle::{Class, Profile, SizeTracker};
+use oracle::{Class, Profile};
 
 use crate::arena::{Arena, Geometry};
 use crate::bench::{Bench, Settings, Wanted};
 use crate::cli::{SelftestArgs, Until};
 use crate::liar::{Liar, LiarStore};
 use crate::race;
-use crate::race::plan::Rest;
+use crate::race::plan::{ChangePlan, Rest, Way};
 use crate::report::ScenarioReport;
 use crate::report::table::list;
 use crate::scenarios;
@@ -30,20 +30,22 @@ const FIRST: Duration = Duration::from_millis(300);
 pub fn selftest(args: &SelftestArgs) -> Result<Status> {
     let limit = Duration::from_secs_f64(args.duration);
     let mut unseen = 0;
-    let (truth, _) = race(None, Duration::from_secs(1), args.seed)?;
-    let clean = truth.status == Status::Legal;
-    unseen += u32::from(!clean);
-    let alarm = if clean { "no alarm" } else { "FALSE ALARM" };
-    say(&format!("{:<12} {alarm}\n", "truth"));
-    for class in Class::ALL {
-        let (seen, what) = match class {
-            Class::Size => (size_is_seen(), "a size too small".to_owned()),
-            _ => {
-                let (report, told) = until_seen(class, limit, args.seed)?;
-                let what = format!("{told} lies, found {}", list(&report.violations));
-                (is_seen(&report, class), what)
-            }
+    for resized in [false, true] {
+        let (truth, _) = race(None, resized, Duration::from_secs(1), args.seed)?;
+        let clean = truth.status == Status::Legal;
+        unseen += u32::from(!clean);
+        let alarm = if clean { "no alarm" } else { "FALSE ALARM" };
+        let how = if resized {
+            ", also of a file whose size changes"
+        } else {
+            ""
         };
+        say(&format!("{:<12} {alarm}{how}\n", "truth"));
+    }
+    for class in Class::ALL {
+        let (report, told) = until_seen(class, limit, args.seed)?;
+        let what = format!("{told} lies, found {}", list(&report.violations));
+        let seen = is_seen(&report, class);
         unseen += u32::from(!seen);
         let verdict = if seen { "seen" } else { "NOT SEEN" };
         say(&format!("{:<12} {verdict} ({what})\n", class.name()));
@@ -63,7 +65,8 @@ fn is_seen(report: &ScenarioReport, class: Class) -> bool {
 fn until_seen(class: Class, limit: Duration, seed: u64) -> Result<(ScenarioReport, u64)> {
     let mut duration = FIRST.min(limit);
     loop {
-        let (report, told) = race(Some(class), duration, seed)?;
+        let resized = matches!(class, Class::Resurrected | Class::Size);
+        let (report, told) = race(Some(class), resized, duration, seed)?;
         if is_seen(&report, class) || duration >= limit {
             return Ok((report, told));
         }
@@ -71,8 +74,13 @@ fn until_seen(class: Class, limit: Duration, seed: u64) -> Result<(ScenarioRepor
     }
 }
 
-/// Races on a file in memory that lies.
-fn race(lie: Option<Class>, duration: Duration, seed: u64) -> Result<(ScenarioReport, u64)> {
+/// Races on a file in memory that lies, and is truncated and punched if `resized`.
+fn race(
+    lie: Option<Class>,
+    resized: bool,
+    duration: Duration,
+    seed: u64,
+) -> Result<(ScenarioReport, u64)> {
     let settings = Settings {
         duration,
         grace: Duration::from_secs(30),
@@ -102,6 +110,15 @@ fn race(lie: Option<Class>, duration: Duration, seed: u64) -> Result<(ScenarioRe
     };
     let mut plan = scenarios::shared_pages(LEN, 1, &geometry);
     plan.disturbers.clear();
+    if resized {
+        plan.changers.push(ChangePlan {
+            ways: vec![Way::Truncate, Way::Grow, Way::Punch],
+            within: LEN / 2..LEN,
+            unit: 512,
+            most: 16,
+            pause: 500,
+        });
+    }
     plan.workers
         .iter_mut()
         .for_each(|worker| worker.rest = Rest::default());
@@ -113,13 +130,4 @@ fn race(lie: Option<Class>, duration: Duration, seed: u64) -> Result<(ScenarioRe
     })?;
     let told = liar.borrow().as_ref().map_or(0, |liar| liar.told());
     Ok((report, told))
-}
-
-/// The size has no part in a race on a file of fixed length.
-fn size_is_seen() -> bool {
-    let size = SizeTracker::new(0);
-    size.begin_write(4096);
-    size.end_write(4096);
-    let least = size.least();
-    size.is_legal(least, 4096) && !size.is_legal(least, 4095)
 }

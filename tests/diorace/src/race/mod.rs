@@ -2,9 +2,11 @@
 //! The race itself: takes a plan and a store, and returns a report.
 
 pub mod aim;
+mod change;
 mod direct;
 mod disturb;
 pub mod plan;
+mod prepare;
 mod quiesce;
 mod recheck;
 pub mod shared;
@@ -24,7 +26,7 @@ use crate::bench::Bench;
 use crate::crew::pulse::{Pulse, Role};
 use crate::crew::{Crew, Ending};
 use crate::live::Live;
-use crate::race::plan::{Plan, WorkerPlan, mode};
+use crate::race::plan::{Plan, Start, WorkerPlan, mode};
 use crate::race::shared::Shared;
 use crate::race::store::{FileStore, Store};
 use crate::report::ScenarioReport;
@@ -35,7 +37,7 @@ use crate::status::Lacking;
 pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
     let team = Team::new(bench, plan)?;
     let history = team.history(bench, plan)?;
-    let path = bench.arena.fill(bench.scenario, &history)?;
+    let path = prepare::file(bench, plan.start, &history)?;
     let store = Arc::new(FileStore::new(path.clone(), plan.len)?);
     let kinds: Vec<_> = team.members.iter().map(|member| member.kind).collect();
     let mut report = on_store(bench, plan, team, history, store)?;
@@ -62,8 +64,8 @@ pub fn on_any(
 struct Team {
     members: Vec<WorkerPlan>,
     writers: Vec<String>,
-    /// Readers' slots of the history: of each worker one for each request and one more, then those
-    /// of the check at the end.
+    /// Readers' slots of the history: of each worker one for each request and one more, then two of
+    /// each changer, then those of the check at the end.
     slots: usize,
 }
 
@@ -77,7 +79,8 @@ impl Team {
         }
         let writes = members.iter().filter(|member| member.role.writes());
         let writers = writes.map(|member| member.kind.name().to_owned()).collect();
-        let slots = members.iter().map(|member| member.depth + 1).sum::<usize>() + 2;
+        let slots = members.iter().map(|member| member.depth + 1).sum::<usize>();
+        let slots = slots + 2 * plan.changers.len() + 2;
         Ok(Self {
             members,
             writers,
@@ -90,7 +93,11 @@ impl Team {
         config.cell = plan.cell;
         config.writers = self.writers.len().clamp(1, 254) as u8;
         config.readers = self.slots;
-        config.initial = Initial::Pattern;
+        config.initial = match plan.start {
+            Start::Filled => Initial::Pattern,
+            Start::Hole | Start::Unwritten | Start::Empty => Initial::Hole,
+        };
+        config.size = plan.size();
         config.profile = bench.settings.profile;
         config.run = bench.settings.seed;
         // A word of the file beside this one is foreign, wherever it comes from.
@@ -119,6 +126,8 @@ fn on_store(
     ));
     start::workers(bench, &team.members, &shared, &mut crew, &mut report)?;
     start::disturbers(bench, plan, &shared, &mut crew)?;
+    let first_slot = team.slots - 2 - 2 * plan.changers.len();
+    start::changers(bench, plan, first_slot, &shared, &mut crew)?;
 
     let pulses = crew.pulses().to_vec();
     let settings = bench.settings;

@@ -23,6 +23,59 @@ pub struct Plan {
     pub extras: Vec<WorkerPlan>,
     /// Those who only disturb the cache.
     pub disturbers: Vec<DisturbPlan>,
+    /// What the file is before the race.
+    pub start: Start,
+    /// Those who change its size, or its content without data.
+    pub changers: Vec<ChangePlan>,
+}
+
+/// What a file is before the race.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// Full of known content, on disk.
+    #[default]
+    Filled,
+    /// As long as it will be, without a block. What was in the free blocks must never show.
+    Hole,
+    /// The same with blocks reserved by fallocate.
+    Unwritten,
+    /// Empty.
+    Empty,
+}
+
+/// One thread that changes the size, or content without data.
+#[derive(Clone, Debug)]
+pub struct ChangePlan {
+    /// What it does, at random; what the file system refuses is noted and left out.
+    pub ways: Vec<Way>,
+    /// The part of the file.
+    pub within: Range<u64>,
+    /// All its numbers are multiples of this.
+    pub unit: u64,
+    /// The longest range at once, in units.
+    pub most: u64,
+    /// Microseconds between two calls, on average.
+    pub pause: u64,
+}
+
+/// A kind of change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// ftruncate to any length in the part.
+    Truncate,
+    /// ftruncate to the end of the part.
+    Grow,
+    /// ftruncate to its beginning.
+    Empty,
+    /// fallocate, with the size or without.
+    Allocate,
+    /// Punch a hole.
+    Punch,
+    /// Zero a range, with the size or without.
+    Zero,
+    /// Insert a range, and next time take one of the same length out again. The file must be so much
+    /// shorter than the plan allows, and nobody may write behind its end.
+    Shift,
 }
 
 /// One thread that writes or reads.
@@ -120,6 +173,33 @@ pub struct DisturbPlan {
 }
 
 impl Plan {
+    /// A race on a file that is full and stays as it is, with nobody in it yet.
+    pub fn new(len: u64, cell: u64) -> Self {
+        Self {
+            len,
+            cell,
+            workers: Vec::new(),
+            extras: Vec::new(),
+            disturbers: Vec::new(),
+            start: Start::Filled,
+            changers: Vec::new(),
+        }
+    }
+
+    /// The file's size at the beginning, if it may change.
+    pub fn size(&self) -> Option<u64> {
+        let moving = |changer: &ChangePlan| changer.ways.contains(&Way::Shift);
+        match self.start {
+            Start::Empty => Some(0),
+            _ if self.changers.is_empty() => None,
+            // Room for what will be inserted.
+            _ => Some(match self.changers.iter().find(|changer| moving(changer)) {
+                Some(changer) => changer.within.end,
+                None => self.len,
+            }),
+        }
+    }
+
     /// The threads for a wished number of them, disturbers not counted.
     pub fn crew(&self, threads: Option<usize>) -> Vec<WorkerPlan> {
         let mut crew = self.workers.clone();

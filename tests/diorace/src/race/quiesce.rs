@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use engines::{Advice, Buffer, Errno, Op, Queue, Request};
-use oracle::{Class, Finding, Mode, Seen, Tally};
+use oracle::{Class, Finding, Mode, Read, Seen, Severity, Tally};
 
 use crate::crew::pulse::Pulse;
 use crate::race::plan::engine;
@@ -73,7 +73,7 @@ impl<'a> Checker<'a> {
 
     /// Reads the file in several modes and compares them.
     fn pass(&mut self, when: &str, modes: &[Mode]) -> Result<()> {
-        let len = self.shared.history.len_bytes();
+        let len = self.size()?;
         let buffers: Result<Vec<_>, _> = modes
             .iter()
             .map(|_| Buffer::new(CHUNK as usize, self.shared.geometry.page as usize))
@@ -96,6 +96,23 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
+    /// How long the file is, which must be explained by what was done to it.
+    fn size(&mut self) -> Result<u64> {
+        let shared = self.shared;
+        if !shared.history.is_sized() {
+            return Ok(shared.history.len_bytes());
+        }
+        let read = shared.history.begin_read(self.slot);
+        let size = shared.store.size()?;
+        let read = shared.history.end_read(read);
+        if !shared.history.size_is_legal(&read, size) {
+            let finding = count(shared, Class::Size, 0, size, size, Some(read));
+            self.tally.add(finding);
+        }
+        shared.history.release(&read);
+        Ok(size.min(shared.history.len_bytes()) / 8 * 8)
+    }
+
     /// Reads and judges a chunk in one mode.
     fn read(&mut self, when: &str, mode: Mode, at: u64, n: u64, buffer: Buffer) -> Result<Buffer> {
         let history = &self.shared.history;
@@ -104,11 +121,13 @@ impl<'a> Checker<'a> {
             .get_mut(mode.name())
             .context("an engine got lost")?;
         let read = history.begin_read(self.slot);
+        // Behind an end that is no multiple of anything there is nothing to be had.
+        let whole = n.next_multiple_of(self.shared.geometry.align.max(8));
         let request = Request {
             id: 0,
             op: Op::Read,
             offset: at,
-            len: n as usize,
+            len: whole as usize,
             buffer,
         };
         self.pulse.begin(0, Op::Read, at, n);
@@ -130,7 +149,9 @@ impl<'a> Checker<'a> {
                 let words = &done.buffer.words()[..got.min(n as usize) / 8];
                 history.check(&read, at, words, &mut self.tally);
                 if (got as u64) < n {
-                    self.tally.add(short(self.shared, at, n, got as u64));
+                    let class = Class::Short;
+                    let finding = count(self.shared, class, at, n, got as u64, Some(read));
+                    self.tally.add(finding);
                 }
             }
             Err(errno) => self
@@ -176,18 +197,32 @@ impl<'a> Checker<'a> {
     }
 }
 
-fn short(shared: &Shared, offset: u64, len: u64, got: u64) -> Finding {
-    debug_assert!(offset + len <= shared.history.len_bytes());
+/// A finding about a number of bytes.
+pub fn count(
+    shared: &Shared,
+    class: Class,
+    offset: u64,
+    len: u64,
+    seen: u64,
+    read: Option<Read>,
+) -> Finding {
+    let bounds = read.map(|read| shared.history.size_bounds(&read));
+    if let Some((least, greatest)) = bounds {
+        shared.note(format!(
+            "{}: {seen} bytes at {offset}, when the file had at least {least} and at most {greatest}",
+            class.name()
+        ));
+    }
     Finding {
-        class: Class::Short,
-        severity: oracle::Severity::Violation,
+        class,
+        severity: Severity::Violation,
         offset,
         len,
-        seen: Seen::Bytes(got),
+        seen: Seen::Bytes(seen),
         value: None,
         legal: Vec::new(),
         superseded_by: None,
         overlapping: Vec::new(),
-        read: None,
+        read,
     }
 }

@@ -105,15 +105,16 @@ impl Rechecker {
         if result.is_ok() {
             let skip = ((offset - start) / 8) as usize;
             let words = self.buffer.as_ref().map_or(&[][..], Buffer::words);
+            let got = result.map_or(0, |got| got as usize / 8);
             let words = words
-                .get(skip..skip + (len / 8) as usize)
+                .get(skip..(skip + (len / 8) as usize).min(got))
                 .unwrap_or_default();
             shared.history.check(&read, offset, words, tally);
         }
         shared.history.release(&read);
-        let got = result?;
-        if got < end - start {
-            return Err(Errno::EIO);
+        if result? + start < offset + 8 {
+            // The file ends before this place, by now.
+            return Err(Errno::EFAULT);
         }
         let words = self.buffer.as_ref().map_or(&[][..], Buffer::words);
         Ok(words
@@ -122,18 +123,17 @@ impl Rechecker {
             .unwrap_or(0))
     }
 
-    /// How many bytes a mode returns at a place.
-    pub fn count(
-        &mut self,
-        shared: &Shared,
-        mode: Mode,
-        offset: u64,
-        len: u64,
-    ) -> Result<u64, Errno> {
+    /// Whether a mode returns nothing at a place although the file has something there.
+    pub fn is_short(&mut self, shared: &Shared, mode: Mode, offset: u64, len: u64) -> bool {
         let align = shared.geometry.align.max(8);
         let start = offset / align * align;
         let end = (offset + len.min(SPAN)).next_multiple_of(align);
-        self.fetch(shared, mode, start, (end - start) as usize)
+        let read = shared.history.begin_read(self.slot);
+        let got = self.fetch(shared, mode, start, (end - start) as usize);
+        let read = shared.history.end_read(read);
+        let (least, _) = shared.history.size_bounds(&read);
+        shared.history.release(&read);
+        got.is_ok_and(|got| start + got <= offset && offset < least)
     }
 
     fn fetch(&mut self, shared: &Shared, way: Mode, offset: u64, len: usize) -> Result<u64, Errno> {

@@ -11,6 +11,7 @@ use crate::bench::{Bench, DISTURBER};
 use crate::crew::Crew;
 use crate::crew::pulse::{Pulse, Role};
 use crate::race::aim::Aim;
+use crate::race::change::Changer;
 use crate::race::disturb;
 use crate::race::plan::{Plan, Rest, WorkerPlan};
 use crate::race::shared::Shared;
@@ -115,6 +116,24 @@ pub fn disturbers(
         let rng = Rng::new(bench.settings.seed, 1000 + nth as u64);
         let (shared, plan, mine) = (Arc::clone(shared), disturber.clone(), Arc::clone(&pulse));
         crew.start(pulse, move || disturb::run(&plan, &shared, &mine, rng))?;
+    }
+    Ok(())
+}
+
+/// Starts those who change the file. The first of their readers' slots is `first_slot`; each has two.
+pub fn changers(
+    bench: &Bench<'_>,
+    plan: &Plan,
+    first_slot: usize,
+    shared: &Arc<Shared>,
+    crew: &mut Crew<Tally>,
+) -> Result<()> {
+    for (nth, changer) in plan.changers.iter().enumerate() {
+        let pulse = crew.pulse("changes", Role::Disturb, 1);
+        let rng = Rng::new(bench.settings.seed, 2000 + nth as u64);
+        let slot = first_slot + 2 * nth;
+        let changer = Changer::new(changer, shared, &pulse, slot, rng);
+        crew.start(pulse, move || changer.run())?;
     }
     Ok(())
 }

@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use engines::{Advice, Errno, Fate, File, Job, Kind, Queue, Remote};
+use engines::{Advice, Allocate, Errno, Fate, File, Job, Kind, Queue, Remote};
+use oracle::Change;
 
 /// A thing with content that engines can be opened on.
 pub trait Store: Send + Sync {
@@ -42,6 +43,18 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// What the call reports; it has no consequence.
     fn advise(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno>;
+
+    /// Changes the size, or content without data.
+    ///
+    /// # Errors
+    /// What the call reports.
+    fn change(&self, change: Change) -> Result<(), Errno>;
+
+    /// The size, as fstat tells it.
+    ///
+    /// # Errors
+    /// What the call reports.
+    fn size(&self) -> Result<u64, Errno>;
 
     /// What to call it in reports.
     fn label(&self) -> String;
@@ -101,6 +114,28 @@ impl Store for FileStore {
         self.hand.advise(advice, offset, len)
     }
 
+    fn change(&self, change: Change) -> Result<(), Errno> {
+        let (how, offset, len) = match change {
+            Change::Truncate { len } => return plain(self.hand.set_len(len)),
+            Change::Allocate { offset, len, keep } => match keep {
+                true => (Allocate::ReserveKeep, offset, len),
+                false => (Allocate::Reserve, offset, len),
+            },
+            Change::Zero { offset, len, keep } => match keep {
+                true => (Allocate::ZeroKeep, offset, len),
+                false => (Allocate::Zero, offset, len),
+            },
+            Change::Punch { offset, len } => (Allocate::Punch, offset, len),
+            Change::Collapse { offset, len } => (Allocate::Collapse, offset, len),
+            Change::Insert { offset, len } => (Allocate::Insert, offset, len),
+        };
+        self.hand.fallocate(how, offset, len)
+    }
+
+    fn size(&self) -> Result<u64, Errno> {
+        plain(self.hand.size())
+    }
+
     fn label(&self) -> String {
         let name = self
             .path
@@ -108,4 +143,8 @@ impl Store for FileStore {
             .map(|name| name.to_string_lossy().into_owned());
         name.unwrap_or_default()
     }
+}
+
+fn plain<T>(result: Result<T, engines::Error>) -> Result<T, Errno> {
+    result.map_err(|error| error.errno().unwrap_or(Errno::EIO))
 }

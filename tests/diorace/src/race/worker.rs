@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use engines::{Buffer, Completion, Errno, Error, Op, Path, Queue, Request, Ring};
-use oracle::{Class, Finding, Mode, Outcome, ReadStart, Seen, Severity, Tally, Write};
+use oracle::{Class, Mode, Outcome, Read, ReadStart, Tally, Write};
 
 use crate::crew::pulse::{Pulse, Role};
 use crate::race::aim::Aimer;
 use crate::race::plan::{Mix, Rest, WorkerPlan, mode};
+use crate::race::quiesce;
 use crate::race::recheck::Rechecker;
 use crate::race::shared::Shared;
 use crate::rng::Rng;
@@ -243,11 +244,14 @@ impl Worker {
                         .check(&read, offset, words, &mut self.tally);
                     stopwatch.stop(&self.pulse);
                 }
-                self.shared.history.release(&read);
-                if completion.result.is_ok_and(|got| (got as u64) < len) {
-                    let got = completion.result.unwrap_or(0) as u64;
-                    self.short(offset, len, got);
+                // A load returns whole pages, whatever the size is.
+                match completion.result {
+                    Ok(got) if self.mode != Mode::Mmap => {
+                        self.judge_count(&read, offset, len, got as u64);
+                    }
+                    _ => {}
                 }
+                self.shared.history.release(&read);
                 let (engine, mode) = (self.engine, self.mode.name());
                 let who = || format!("a read of {len} bytes at {offset} by {engine} ({mode})");
                 self.shared.explain(&mut self.tally, &mut self.again, who);
@@ -280,26 +284,21 @@ impl Worker {
         }
     }
 
-    /// A read returned less than the file has. It is excused if the rest can be had by asking again.
-    fn short(&mut self, offset: u64, len: u64, got: u64) {
-        let rest = self
-            .again
-            .count(&self.shared, self.mode, offset + got, len - got);
-        if rest.is_ok_and(|n| n > 0) {
-            return;
+    /// A read may return less than the file has if the rest can be had by asking again.
+    fn judge_count(&mut self, read: &Read, offset: u64, len: u64, got: u64) {
+        let wrong = self.shared.history.count_is_wrong(read, offset, len, got);
+        let class = match wrong {
+            Some(Class::Short) => {
+                let (at, rest) = (offset + got, len - got);
+                let still = self.again.is_short(&self.shared, self.mode, at, rest);
+                still.then_some(Class::Short)
+            }
+            other => other,
+        };
+        if let Some(class) = class {
+            let finding = quiesce::count(&self.shared, class, offset, len, got, Some(*read));
+            self.tally.add(finding);
         }
-        self.tally.add(Finding {
-            class: Class::Short,
-            severity: Severity::Violation,
-            offset,
-            len,
-            seen: Seen::Bytes(got),
-            value: None,
-            legal: Vec::new(),
-            superseded_by: None,
-            overlapping: Vec::new(),
-            read: None,
-        });
     }
 
     fn failed(&self, errno: Errno) {
@@ -311,7 +310,9 @@ impl Worker {
             Errno::ECANCELED,
             Errno::EOWNERDEAD,
         ];
-        if !harmless.contains(&errno) {
+        // There is nothing to load or store behind the end of a file.
+        let outside = self.shared.history.is_sized() && errno == Errno::EFAULT;
+        if !harmless.contains(&errno) && !(outside && self.mode == Mode::Mmap) {
             self.shared.failed(self.engine, errno);
         }
         thread::sleep(PAUSE);

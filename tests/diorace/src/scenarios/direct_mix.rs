@@ -5,7 +5,7 @@ use engines::Kind as Engine;
 
 use crate::bench::Bench;
 use crate::race::aim::Aim;
-use crate::race::plan::{Mix, Plan, WorkerPlan};
+use crate::race::plan::{Mix, Plan, Start, WorkerPlan};
 use crate::scenarios::{Kind, Scenario};
 
 const ABOUT: &str = "\
@@ -42,5 +42,7 @@ fn plan(bench: &Bench<'_>, engine: Engine) -> Plan {
         workers: vec![worker.clone()],
         extras: vec![worker],
         disturbers: Vec::new(),
+        start: Start::Filled,
+        changers: Vec::new(),
     }
 }

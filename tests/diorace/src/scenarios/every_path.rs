@@ -6,7 +6,7 @@ use oracle::{GRANULE, Mode};
 
 use crate::bench::Bench;
 use crate::race::aim::{Aim, Grid};
-use crate::race::plan::{DisturbPlan, Mix, Plan, Process, WorkerPlan, mode};
+use crate::race::plan::{DisturbPlan, Mix, Plan, Process, Start, WorkerPlan, mode};
 use crate::scenarios::{Kind, Scenario};
 
 pub static SCENARIO: Scenario = Scenario {
@@ -97,5 +97,7 @@ fn plan(bench: &Bench<'_>) -> Plan {
             // Those that concern more than this file are rare.
             advices: [Advice::RANGE.repeat(6), Advice::ALL.to_vec()].concat(),
         }],
+        start: Start::Filled,
+        changers: Vec::new(),
     }
 }

@@ -6,7 +6,7 @@ use engines::{Advice, Kind as Engine};
 use crate::arena::Geometry;
 use crate::bench::Bench;
 use crate::race::aim::{Aim, Grid};
-use crate::race::plan::{DisturbPlan, Plan, WorkerPlan};
+use crate::race::plan::{DisturbPlan, Plan, Start, WorkerPlan};
 use crate::scenarios::{Kind, Scenario};
 
 pub static SCENARIO: Scenario = Scenario {
@@ -91,6 +91,8 @@ pub fn layout(len: u64, depth: usize, geometry: &Geometry) -> Plan {
             pause: 20_000,
             advices: Advice::RANGE.to_vec(),
         }],
+        start: Start::Filled,
+        changers: Vec::new(),
     }
 }
 

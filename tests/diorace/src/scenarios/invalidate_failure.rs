@@ -5,7 +5,7 @@ use engines::Kind as Engine;
 
 use crate::bench::Bench;
 use crate::race::aim::Aim;
-use crate::race::plan::{Plan, WorkerPlan};
+use crate::race::plan::{Plan, Start, WorkerPlan};
 use crate::scenarios::{Kind, Scenario};
 
 pub static SCENARIO: Scenario = Scenario {
@@ -65,5 +65,7 @@ fn plan(bench: &Bench<'_>) -> Plan {
             WorkerPlan::read(Engine::LIBAIO, reads, depth),
         ],
         disturbers: Vec::new(),
+        start: Start::Filled,
+        changers: Vec::new(),
     }
 }

@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The scenarios by name.
 
+mod blocks;
+mod cast;
+mod cycle;
 mod direct_mix;
 mod every_path;
+mod everything;
 mod extend_stat;
 mod false_sharing;
 mod invalidate_failure;
+mod last_reference;
 mod mmap_self;
+mod overlap;
+mod processes;
 mod readahead;
+mod resize;
+mod sharing;
 mod solo;
 mod subblock_eof;
+mod toggle;
 
 use anyhow::{Result, bail};
 
@@ -51,6 +61,28 @@ pub static ALL: &[&Scenario] = &[
     &every_path::SCENARIO,
     &direct_mix::LIBAIO,
     &direct_mix::URING,
+    &cycle::SCENARIO,
+    &overlap::DIRECT,
+    &overlap::SELF,
+    &sharing::SECTOR,
+    &sharing::BLOCK,
+    &sharing::PAGE,
+    &sharing::LARGE,
+    &sharing::TWO_MIB,
+    &blocks::HOLES,
+    &blocks::UNWRITTEN,
+    &blocks::SUB_BLOCK,
+    &blocks::STORES,
+    &resize::APPEND,
+    &resize::ALLOCATE,
+    &resize::TRUNCATE,
+    &resize::PUNCH,
+    &resize::SHIFT,
+    &processes::KILLED,
+    &processes::FORKED,
+    &last_reference::SCENARIO,
+    &toggle::SCENARIO,
+    &everything::SCENARIO,
 ];
 
 impl Scenario {

@@ -8,7 +8,7 @@ use engines::{Advice, Kind as Engine};
 
 use crate::bench::Bench;
 use crate::race::aim::Aim;
-use crate::race::plan::{DisturbPlan, Plan, WorkerPlan};
+use crate::race::plan::{DisturbPlan, Plan, Start, WorkerPlan};
 use crate::scenarios::{Kind, Scenario};
 
 pub static SCENARIO: Scenario = Scenario {
@@ -71,5 +71,7 @@ fn plan(bench: &Bench<'_>) -> Plan {
             pause: 1000,
             advices: Advice::RANGE.to_vec(),
         }],
+        start: Start::Filled,
+        changers: Vec::new(),
     }
 }

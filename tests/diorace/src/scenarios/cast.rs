@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What many plans have in common.
+
+use engines::{Advice, Kind as Engine};
+
+use crate::arena::Geometry;
+use crate::race::aim::Aim;
+use crate::race::plan::{ChangePlan, DisturbPlan, Way, WorkerPlan};
+
+/// Random places of a file, of any of these sizes.
+pub fn anywhere(sizes: &[u64], len: u64) -> Aim {
+    Aim::Blocks {
+        sizes: sizes.to_vec(),
+        within: 0..len,
+    }
+}
+
+/// Sizes from the least that direct I/O takes to some pages.
+pub fn small_sizes(geometry: &Geometry) -> Vec<u64> {
+    let Geometry {
+        align, block, page, ..
+    } = *geometry;
+    let mut sizes = vec![align, block, page.max(align), 4 * page.max(align)];
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+/// A reader in each mode, and an asynchronous one. They rest a little, so that writers get on.
+pub fn readers(aim: &Aim, depth: usize) -> Vec<WorkerPlan> {
+    vec![
+        WorkerPlan::read(Engine::BUFFERED, aim.clone(), 1).pausing(200),
+        WorkerPlan::read(Engine::DIRECT, aim.clone(), 1).pausing(500),
+        WorkerPlan::read(Engine::MMAP, aim.clone(), 1).pausing(500),
+        WorkerPlan::read(Engine::URING, aim.clone(), depth).pausing(500),
+    ]
+}
+
+/// More readers, for those who want more threads.
+pub fn more_readers(aim: &Aim, depth: usize) -> Vec<WorkerPlan> {
+    vec![
+        WorkerPlan::read(Engine::LIBAIO, aim.clone(), depth),
+        WorkerPlan::read(Engine::URING_BUFFERED, aim.clone(), depth),
+        WorkerPlan::read(Engine::DONTCACHE, aim.clone(), 1),
+    ]
+}
+
+/// Somebody who drops, fetches and writes back the cache in a file.
+pub fn adversary(len: u64) -> Vec<DisturbPlan> {
+    vec![DisturbPlan {
+        within: 0..len,
+        block: (256 << 10).min(len),
+        pause: 2000,
+        advices: Advice::RANGE.to_vec(),
+    }]
+}
+
+/// Somebody who changes a file, by ranges of up to sixteen units.
+pub fn changer(ways: &[Way], len: u64, unit: u64, pause: u64) -> Vec<ChangePlan> {
+    vec![ChangePlan {
+        ways: ways.to_vec(),
+        within: 0..len,
+        unit,
+        most: (len / unit / 2).clamp(1, 16),
+        pause,
+    }]
+}

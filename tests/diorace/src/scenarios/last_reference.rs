@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Requests that outlive the name and the descriptor of their file.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use engines::{Buffer, File, Kind as Engine, Op, Request};
+use oracle::{Key, Tag};
+
+use crate::bench::Bench;
+use crate::report::ScenarioReport;
+use crate::scenarios::solo::{self, Task};
+use crate::scenarios::{Kind, Scenario};
+
+pub static SCENARIO: Scenario = Scenario {
+    name: "last-reference",
+    title: "a file unlinked and its queue destroyed while asynchronous writes are in flight",
+    about: "\
+Each thread opens a file, submits asynchronous writes all over it, removes the name by which it opened it,
+and destroys the queue (io_destroy, or the ring) before anything was reaped, so that the requests hold the
+last reference to the context. A second name of the file then shows whether every write arrived: the kernel
+took them, and such writes are not cancelled.
+
+xfstests generic/323, aio-last-ref-held-by-io (the completion put the last reference and hung, 2010).",
+    kind: Kind::Own(run),
+};
+
+/// Requests in flight at once.
+const DEPTH: usize = 16;
+
+fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
+    let unit = bench.geometry.page.max(bench.geometry.align);
+    let (dir, seed) = (bench.arena.dir().to_owned(), bench.settings.seed);
+    let kinds = [
+        Engine::LIBAIO,
+        Engine::URING,
+        Engine::LIBAIO_BUFFERED,
+        Engine::URING_BUFFERED,
+    ];
+    let mut report = solo::run(bench, &kinds, DEPTH, move |task| {
+        let name = |what: &str| dir.join(format!("last-{what}-{}", task.nth));
+        let (path, other) = (name("gone"), name("stays"));
+        let key = Key::new(seed, task.nth);
+        let mut round = 0;
+        while !task.stopped() {
+            round += 1;
+            let tag = Tag::new(1 + task.nth as u8, round);
+            submit_and_forget(task, &path, &other, unit, |at, words| {
+                key.fill(tag, at / 8, words);
+            })?;
+            verify(task, &other, key, tag, unit)?;
+            fs::remove_file(&other)?;
+        }
+        Ok(())
+    })?;
+    report.file_size = DEPTH as u64 * unit;
+    Ok(report)
+}
+
+/// Makes a file with two names, submits writes, and drops the queue and the first name.
+fn submit_and_forget(
+    task: &mut Task,
+    path: &Path,
+    other: &Path,
+    unit: u64,
+    fill: impl Fn(u64, &mut [u64]),
+) -> Result<()> {
+    File::create(path)?.set_len(DEPTH as u64 * unit)?;
+    fs::hard_link(path, other).context("cannot give a file a second name")?;
+    let mut queue = engines::open(task.kind, path, 0, DEPTH)?;
+    for id in 0..queue.depth().min(DEPTH) {
+        let offset = id as u64 * unit;
+        let mut buffer = Buffer::new(unit as usize, unit as usize)?;
+        fill(offset, buffer.words_mut());
+        let request = Request {
+            id,
+            op: Op::Write,
+            offset,
+            len: unit as usize,
+            buffer,
+        };
+        if let Err(rejected) = queue.submit(request) {
+            task.failed(rejected.errno);
+        }
+    }
+    queue.flush()?;
+    fs::remove_file(path)?;
+    drop(queue);
+    Ok(())
+}
+
+/// Every word must be there, by a cached and by a direct read.
+fn verify(task: &mut Task, path: &Path, key: Key, tag: Tag, unit: u64) -> Result<()> {
+    for kind in [Engine::BUFFERED, Engine::DIRECT] {
+        let mut queue = engines::open(kind, path, 0, 1)?;
+        let len = DEPTH * unit as usize;
+        let buffer = Buffer::new(len, unit as usize)?;
+        let done = task.one(queue.as_mut(), Op::Read, 0, len, buffer)?;
+        let got = match done.result {
+            Ok(got) => got,
+            Err(errno) => {
+                task.failed(errno);
+                continue;
+            }
+        };
+        let words = &done.buffer.words()[..got / 8];
+        task.judged(words.len() as u64);
+        let right = key.run(tag, 0, words);
+        if right * 8 < len {
+            let what = format!(
+                "{len} bytes were written and the queue destroyed; a {kind} read finds {} of them \
+                 right and {} at {}",
+                right * 8,
+                words
+                    .get(right)
+                    .map_or_else(|| "the end".to_owned(), |word| format!("{word:#018x}")),
+                right * 8
+            );
+            task.wrong("lost", "last-reference", what);
+        }
+    }
+    Ok(())
+}
