@@ -210,6 +210,7 @@ impl History {
         let start = self.clock.tick();
         // A store never makes a file longer.
         if let Some(sizes) = self.sizes.as_ref().filter(|_| mode != Mode::Mmap) {
+            self.zones.touch_edge(offset + len);
             sizes.begin_write(start, offset + len, || self.readers.horizon(&self.clock));
         }
         let record = Arc::new(Record::new(tag, sequence, mode, words, start));
@@ -271,6 +272,8 @@ impl History {
             layout.begin(start);
             self.zones.spread();
         }
+        self.zones.touch_edge(range.start);
+        self.zones.touch_edge(range.end);
         if let Some(sizes) = &self.sizes {
             sizes.begin_change(change, start, || self.readers.horizon(&self.clock));
         }

@@ -4,7 +4,8 @@
 //! Linux promises little about direct writes beside cached writers: the final invalidation of the
 //! page cache is best effort, and its grain is the folio, up to two megabytes. Where both kinds of
 //! writer have touched one folio, an old value is therefore a *collision* on an ordinary file
-//! system and a violation on one that promises coherence.
+//! system and a violation on one that promises coherence. The kernel is a cached writer, too: of
+//! zeroes, where a page is cut in two.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -12,6 +13,10 @@ use crate::record::Mode;
 
 /// The greatest folio of the page cache in bytes: what lies in different granules shares no folio.
 pub const GRANULE: u64 = 2 << 20;
+
+/// The least page: where a cut or the end of the file lies within one, the kernel itself writes zeroes
+/// to the rest of it through the cache.
+pub(crate) const PAGE: u64 = 4096;
 
 /// What the file system under test promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +44,14 @@ impl Zones {
             if cell.load(Ordering::Relaxed) & mode.bit() != mode.bit() {
                 cell.fetch_or(mode.bit(), Ordering::SeqCst);
             }
+        }
+    }
+
+    /// To be called before the kernel may zero a part of the page around `edge`.
+    pub(crate) fn touch_edge(&self, edge: u64) {
+        let inside = edge / GRANULE < self.0.len() as u64;
+        if edge % PAGE != 0 && inside {
+            self.touch(Mode::Buffered, edge / 8 * 8, 8);
         }
     }
 

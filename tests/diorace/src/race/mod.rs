@@ -192,7 +192,9 @@ fn sentinel(bench: &Bench<'_>, plan: &Plan, errno: Errno, report: &mut ScenarioR
     let modes: Vec<_> = writes.collect();
     let either = modes.contains(&Mode::Either);
     let direct = either || modes.contains(&Mode::Direct);
-    let cached = either || modes.iter().any(|mode| *mode != Mode::Direct);
+    // Where a part of a page is cut off the kernel writes zeroes through the cache.
+    let cut = !plan.changers.is_empty();
+    let cached = either || cut || modes.iter().any(|mode| *mode != Mode::Direct);
     let may_collide = direct && cached;
     let counts = if bench.settings.profile == Profile::Bare && may_collide {
         &mut report.collisions
