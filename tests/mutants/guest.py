@@ -39,6 +39,10 @@ class Caught(Exception):
     """What gave the bug away."""
 
 
+class Broken(Exception):
+    """Why a race could not be run: that says nothing about a mutant."""
+
+
 class Clock:
     """The time since the racing command began, which the kernel log is told of: a mark there
     outlives the guest."""
@@ -108,8 +112,10 @@ def diorace_round(race, upper, seconds, seed):
          "--quiet", "--json", path],
         timeout=seconds + 120)
     print(re.sub("^", "    ", output, flags=re.M), flush=True)
-    if status:
+    if status in (1, 2):
         raise Caught(f"diorace {race.names[0]}: {told(path) or f'status {status}'}")
+    if status:
+        raise Broken(f"diorace ends with status {status}: {output.strip().splitlines()[-1:]}")
 
 
 def told(path):
@@ -146,23 +152,27 @@ def diorace(race, budget, seed, clock):
 
 
 def one(race, budget, seed):
-    """Runs a race on the module freshly loaded; returns what caught a bug, and when."""
+    """Runs a race on the module freshly loaded; returns what caught a bug, when, and what
+    kept the race from being run."""
     clock = Clock(race)
     try:
         load()
         {"suite": suite, "diorace": diorace}[race.kind](race, budget, seed, clock)
         must("rmmod diofs")
     except (Caught, Failure) as caught:
-        return str(caught).splitlines()[0], clock.seconds()
-    return None, clock.seconds()
+        return str(caught).splitlines()[0], clock.seconds(), None
+    except Broken as broken:
+        return None, clock.seconds(), str(broken)
+    return None, clock.seconds(), None
 
 
-def note(race, seed, what, seconds):
+def note(race, seed, what, seconds, broken):
     """Writes the result down."""
-    print(f"  {race}: {f'caught by {what}' if what else 'nothing wrong'} ({seconds} s)", flush=True)
+    said = f"caught by {what}" if what else broken or "nothing wrong"
+    print(f"  {race}: {said} ({seconds} s)", flush=True)
     with open(os.path.join(OUT, "races"), "a", encoding="utf-8") as file:
         file.write(json.dumps({"race": str(race), "seed": seed, "caught": what,
-                               "seconds": seconds}) + "\n")
+                               "seconds": seconds, "broken": broken}) + "\n")
         file.flush()
         os.fsync(file.fileno())
     to_kernel_log(f"end {race}")

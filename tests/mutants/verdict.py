@@ -6,8 +6,8 @@
     verdict.py table [--save] NAME/KERNEL...  all guests of these mutants, as a table
 
 DIRECTORY is what scripts/vm left of a guest and STATUS its exit status. The exit
-status of `seed` is 0 if the bug was caught, and 3 if the guest did not get so far
-that a race began.
+status of `seed` is 0 if the bug was caught, 3 if the guest did not get so far that
+a race began, and 4 if a race could not be run.
 """
 
 import json
@@ -78,7 +78,7 @@ def guest(directory, status):
             catches.append((record["caught"], record["seconds"]))
         catches = sorted(filter(None, catches), key=lambda catch: catch[1])
         races.append({"race": race, "caught": catches,
-                      "seconds": record["seconds"] if record else None})
+                      "broken": record["broken"] if record else None})
     return races
 
 
@@ -127,10 +127,14 @@ def judge(directory, status):
         json.dump(races, file, indent=1)
     caught = [f"after {race['caught'][0][1]} s, {race['caught'][0][0][:100]} [{race['race']}]"
               for race in races if race["caught"]]
-    print("; ".join(caught) if caught else
-          f"nothing, by {', '.join(race['race'] for race in races) or 'no race'}")
+    broken = [f"{race['race']}: {race['broken']}" for race in races if race["broken"]]
+    if broken and not caught:
+        print("a race could not be run; " + "; ".join(broken))
+        return 4
     if not races:
+        print("no race began")
         return 3
+    print("; ".join(caught) or f"nothing, by {', '.join(race['race'] for race in races)}")
     return 0 if caught else 1
 
 
