@@ -52,6 +52,8 @@ DIOFS_CONST(unsigned int, LOOKUP_RCU);
 DIOFS_CONST(unsigned int, IOMAP_MAPPED);
 DIOFS_CONST(unsigned int, IOMAP_NOWAIT);
 
+DIOFS_CONST(unsigned long, FOLIO_MAPPING_FLAGS);
+
 DIOFS_CONST(unsigned int, GFP_KERNEL);
 DIOFS_CONST(unsigned int, __GFP_FS);
 

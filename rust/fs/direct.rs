@@ -16,13 +16,16 @@
 //!    once: a queued request has given its duty to complete away ([`crate::vfs::kiocb`]), and an
 //!    error that comes afterwards has only the mapping to go to.
 //!
-//! A direct read pins, locks, flushes its range, and submits.
+//! A direct read pins, locks, flushes its range, and submits. If its buffer is mapped from a diofs,
+//! it reads into pages of its own and copies from them at the end, with no lock held: a store like
+//! any other.
 
 use super::{
     stats::Stats,
     Diofs, //
 };
 use crate::vfs::{
+    bounce::Bounce,
     bvec::Direction,
     file::RegularFile,
     iov::IovIter,
@@ -51,8 +54,13 @@ use kernel::prelude::*;
 /// each once.
 const INVALIDATION_TRIES: usize = 16;
 
-/// Why a direct write was not submitted, or failed.
+/// How many bytes a read into a mapped buffer reads at a time.
+const BOUNCE_BYTES: usize = 1 << 20;
+
+/// Why a transfer was not submitted, or failed.
 enum Failure {
+    /// The pages to read into are in the page cache of a diofs.
+    Mapped,
     /// The range could not be invalidated. Nothing was submitted.
     Busy,
     /// Anything else.
@@ -68,6 +76,7 @@ impl From<Error> for Failure {
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
+            Failure::Mapped => EFAULT,
             Failure::Busy => EIO,
             Failure::Error(error) => error,
         }
@@ -82,12 +91,7 @@ pub fn read(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outc
         return Ok(Outcome::Done(0));
     }
     stats(inode).dio_reads.inc();
-    let outcome = with_buffer(kiocb, iter, Direction::ToPages, |kiocb, buffer| {
-        let lock = InodeLock::acquire(inode, Hold::Shared, kiocb.is_nowait())?;
-        let outcome = read_locked(kiocb, buffer);
-        drop(lock);
-        outcome
-    });
+    let outcome = read_at(kiocb, iter);
     advance(kiocb, outcome)
 }
 
@@ -116,21 +120,16 @@ pub fn write(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Out
 /// `address_space_operations::direct_IO`, for generic code of the VFS: it holds the inode lock if
 /// it writes, and moves the position on by itself.
 pub fn direct_io(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
-    let inode = kiocb.inode();
     may_transfer(kiocb)?;
     let Some(range) = ByteRange::new(kiocb.pos(), iter.remaining()) else {
         return Ok(Outcome::Done(0));
     };
     match iter.direction() {
-        Direction::ToPages => with_buffer(kiocb, iter, Direction::ToPages, |kiocb, buffer| {
-            let lock = InodeLock::acquire(inode, Hold::Shared, kiocb.is_nowait())?;
-            let outcome = read_locked(kiocb, buffer);
-            drop(lock);
-            outcome
-        }),
+        Direction::ToPages => read_at(kiocb, iter),
         Direction::FromPages => with_buffer(kiocb, iter, Direction::FromPages, |kiocb, buffer| {
-            write_locked(kiocb, buffer, range).map_err(Error::from)
-        }),
+            write_locked(kiocb, buffer, range)
+        })
+        .map_err(Error::from),
     }
 }
 
@@ -153,16 +152,18 @@ fn advance(kiocb: &mut Kiocb<'_, Diofs>, outcome: Result<Outcome>) -> Result<Out
 }
 
 /// Pins what is left of `iter` around `transfer`, and leaves `iter` where the result says.
-fn with_buffer<E: From<Error>>(
+fn with_buffer(
     kiocb: &mut Kiocb<'_, Diofs>,
     iter: &mut IovIter<'_>,
     direction: Direction,
-    transfer: impl FnOnce(&mut Kiocb<'_, Diofs>, PinnedBuffer) -> Result<Outcome, E>,
-) -> Result<Outcome, E> {
+    transfer: impl FnOnce(&mut Kiocb<'_, Diofs>, PinnedBuffer) -> Result<Outcome, Failure>,
+) -> Result<Outcome, Failure> {
     let inode = kiocb.inode();
     let total = iter.remaining();
     let mem_align = kiocb.file().data().mem_align;
-    let buffer = PinnedBuffer::pin(iter, direction, mem_align)?;
+    let Some(buffer) = PinnedBuffer::pin(inode, iter, direction, mem_align)? else {
+        return Err(Failure::Mapped);
+    };
     let outcome = transfer(kiocb, buffer);
     match &outcome {
         Ok(Outcome::Done(bytes)) => iter.revert(total.saturating_sub(*bytes)),
@@ -173,17 +174,78 @@ fn with_buffer<E: From<Error>>(
     outcome
 }
 
-/// Reads with the inode lock held: flushes the range and submits.
-fn read_locked(kiocb: &mut Kiocb<'_, Diofs>, buffer: PinnedBuffer) -> Result<Outcome> {
+/// Reads at the position of the request, which stays.
+fn read_at(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+    let pos = kiocb.pos();
+    let outcome = with_buffer(kiocb, iter, Direction::ToPages, |kiocb, buffer| {
+        Ok(read_buffer(kiocb, buffer, pos, true)?)
+    });
+    match outcome {
+        Err(Failure::Mapped) => read_mapped(kiocb, iter, pos).map(Outcome::Done),
+        outcome => outcome.map_err(Error::from),
+    }
+}
+
+/// Reads into a buffer that is mapped from a diofs, perhaps from this file.
+///
+/// A direct write to what it is mapped from takes the pages out of the cache. Had they been pinned
+/// and read into, the data would be lost, also those beside what was written. Storing them at the
+/// end instead goes through the gate of that file like every store. It needs the running task, so
+/// the request is not queued.
+fn read_mapped(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>, start: i64) -> Result<usize> {
+    if kiocb.is_nowait() {
+        return Err(EAGAIN);
+    }
+    let mut done = 0usize;
+    while iter.remaining() > 0 {
+        let len = iter.remaining().min(BOUNCE_BYTES);
+        let pos = start.saturating_add_unsigned(done as u64);
+        let (read, stored) = match read_and_store(kiocb, iter, pos, len) {
+            Ok(bytes) => bytes,
+            Err(error) if done == 0 => return Err(error),
+            Err(_) => break,
+        };
+        done = done.saturating_add(stored);
+        if stored < read && done == 0 {
+            return Err(EFAULT);
+        }
+        if stored < len {
+            break;
+        }
+    }
+    Ok(done)
+}
+
+/// Reads `len` bytes into pages of our own, and stores them to `iter`. Returns how many bytes were
+/// read, and how many of them could be stored.
+fn read_and_store(
+    kiocb: &mut Kiocb<'_, Diofs>,
+    iter: &mut IovIter<'_>,
+    pos: i64,
+    len: usize,
+) -> Result<(usize, usize)> {
+    let bounce = Bounce::new(len)?;
+    match read_buffer(kiocb, bounce.buffer()?, pos, false)? {
+        Outcome::Done(bytes) => Ok((bytes, bounce.copy_to(bytes, iter))),
+        Outcome::Queued(_) => Err(EIO),
+    }
+}
+
+/// Reads into `buffer` from `pos`: flushes the range and submits.
+fn read_buffer(
+    kiocb: &mut Kiocb<'_, Diofs>,
+    buffer: PinnedBuffer,
+    pos: i64,
+    may_queue: bool,
+) -> Result<Outcome> {
     let inode = kiocb.inode();
-    let Some(range) = ByteRange::new(kiocb.pos(), buffer.size()) else {
-        return Err(EINVAL);
-    };
-    flush_for_read(inode, range, kiocb.is_nowait())?;
-    let file = kiocb.file().data().lower.clone();
     let nowait = kiocb.is_nowait();
+    let range = ByteRange::new(pos, buffer.size()).ok_or(EINVAL)?;
+    let _lock = InodeLock::acquire(inode, Hold::Shared, nowait)?;
+    flush_for_read(inode, range, nowait)?;
+    let file = kiocb.file().data().lower.clone();
     Prepared::new(kiocb, file, buffer, range)?
-        .submit(kiocb, true)
+        .submit(kiocb, may_queue)
         .map_err(|error| nowait_error(nowait, error))
 }
 

@@ -21,6 +21,7 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 pub mod attr;
+pub mod bounce;
 pub mod buffered;
 pub mod bvec;
 pub mod cache;

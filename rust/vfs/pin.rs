@@ -14,25 +14,44 @@ use super::{
         BvecIter,
         Direction, //
     },
-    iov::IovIter, //
+    fill::mapping_of,
+    iov::IovIter,
+    FileSystem,
+    Inode, //
 };
 use crate::bindings;
 use kernel::{
     alloc::KVVec,
-    page::PAGE_SIZE,
-    prelude::*, //
+    page::{
+        Page,
+        PAGE_SIZE, //
+    },
+    prelude::*,
+    sync::{
+        rcu,
+        Arc, //
+    },
 };
+
+/// Who keeps the pages of a buffer.
+enum Held {
+    /// The buffer, by a pin of each.
+    Pinned,
+    /// The one who made the iterator.
+    ByCaller,
+    /// The buffer, and whoever allocated them.
+    Pages { _pages: Arc<KVec<Page>> },
+}
 
 /// Pages to transfer from or to.
 ///
 /// # Invariants
 ///
-/// `bvecs` names `len` bytes of pages that stay valid until this is dropped: pinned by it if
-/// `pinned`, else kept by the one who made the iterator.
+/// `bvecs` names `len` bytes of pages that stay valid until this is dropped: kept as `held` says.
 pub struct PinnedBuffer {
     bvecs: KVVec<bindings::bio_vec>,
     len: usize,
-    pinned: bool,
+    held: Held,
     direction: Direction,
 }
 
@@ -46,13 +65,21 @@ impl PinnedBuffer {
     ///
     /// `mem_align` is the alignment of addresses that the device needs, a power of two, or zero.
     ///
+    /// Returns nothing if the pages are to be read into and one of them is in a page cache of the
+    /// filesystem of `inode`. The iterator is where it was.
+    ///
     /// Context: process context, no locks held: user memory is faulted in.
     ///
     /// # Errors
     ///
     /// `EFAULT` if some of the memory is not there, `EINVAL` if some of it is not aligned,
     /// `ENOMEM`. The iterator is where it was.
-    pub fn pin(iter: &mut IovIter<'_>, direction: Direction, mem_align: u32) -> Result<Self> {
+    pub fn pin<T: FileSystem>(
+        inode: &Inode<T>,
+        iter: &mut IovIter<'_>,
+        direction: Direction,
+        mem_align: u32,
+    ) -> Result<Option<Self>> {
         let total = iter.remaining();
         // SAFETY: The iterator is valid.
         let (pages, pinned, user) = unsafe {
@@ -66,7 +93,7 @@ impl PinnedBuffer {
         let mut buffer = Self {
             bvecs: KVVec::with_capacity(pages.max(1) as usize, GFP_KERNEL)?,
             len: 0,
-            pinned,
+            held: if pinned { Held::Pinned } else { Held::ByCaller },
             direction,
         };
         while iter.remaining() > 0 {
@@ -76,9 +103,60 @@ impl PinnedBuffer {
             }
         }
         if user && direction == Direction::ToPages {
+            if buffer.has_cache_pages(inode) {
+                iter.revert(total);
+                return Ok(None);
+            }
             buffer.mark_dirty();
         }
-        Ok(buffer)
+        Ok(Some(buffer))
+    }
+
+    /// The first `len` bytes of kernel pages, to read into.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the pages hold fewer bytes, `ENOMEM`.
+    pub(super) fn of_pages(pages: Arc<KVec<Page>>, len: usize) -> Result<Self> {
+        let mut bvecs = KVVec::with_capacity(pages.len(), GFP_KERNEL)?;
+        let mut left = len;
+        for page in pages.iter() {
+            let part = left.min(PAGE_SIZE);
+            left = left.saturating_sub(part);
+            let bvec = bindings::bio_vec {
+                bv_page: page.as_ptr(),
+                bv_len: part as u32,
+                bv_offset: 0,
+            };
+            bvecs.push(bvec, GFP_KERNEL)?;
+        }
+        if left > 0 {
+            return Err(EINVAL);
+        }
+        // INVARIANT: The elements add up to `len`; the reference keeps the pages.
+        Ok(Self {
+            bvecs,
+            len,
+            held: Held::Pages { _pages: pages },
+            direction: Direction::ToPages,
+        })
+    }
+
+    /// Whether a page belongs to a cache of the filesystem of `inode`, or to none any more.
+    fn has_cache_pages<T: FileSystem>(&self, inode: &Inode<T>) -> bool {
+        // SAFETY: The inode lives.
+        let operations = unsafe { (*inode.mapping_raw()).a_ops };
+        let _rcu = rcu::read_lock();
+        self.bvecs.iter().any(|bvec| {
+            // SAFETY: By the type invariants the pages are live. A mapping that a folio is seen in
+            // can be left by it and go away, but its memory not before the end of the read section.
+            unsafe {
+                let mapping = mapping_of(bindings::page_folio(bvec.bv_page));
+                mapping.is_null()
+                    || mapping.addr() & bindings::FOLIO_MAPPING_FLAGS as usize == 0
+                        && (*mapping).a_ops == operations
+            }
+        })
     }
 
     /// Extracts some more of `iter`, at least one byte.
@@ -140,7 +218,7 @@ impl PinnedBuffer {
     ///
     /// Context: any.
     pub(super) fn needs_redirty(&self) -> bool {
-        if !self.pinned || self.direction == Direction::FromPages {
+        if !matches!(self.held, Held::Pinned) || self.direction == Direction::FromPages {
             return false;
         }
         self.bvecs.iter().any(|bvec| {
@@ -158,7 +236,7 @@ impl PinnedBuffer {
 
     /// Unpins the pages, and names none any more.
     fn unpin(&mut self, redirty: bool) {
-        if self.pinned {
+        if matches!(self.held, Held::Pinned) {
             for bvec in &self.bvecs {
                 let bytes = (bvec.bv_offset as usize).saturating_add(bvec.bv_len as usize);
                 // SAFETY: By the type invariants this owns a pin of each page of the range.
@@ -172,7 +250,7 @@ impl PinnedBuffer {
             }
         }
         // INVARIANT: No pages, nothing pinned.
-        self.pinned = false;
+        self.held = Held::ByCaller;
         self.bvecs.clear();
         self.len = 0;
     }

@@ -4,7 +4,7 @@
 
 use super::queue::{Engine, Queue};
 use super::race::Racer;
-use super::scene::{LIMIT, OLD, Scene};
+use super::scene::{LIMIT, NEW, OLD, Scene};
 use crate::harness::{Ctx, Test, test};
 use crate::pattern::{check, check_any, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
@@ -18,6 +18,9 @@ pub const TESTS: &[Test] = &[
     test("c8.write_from_the_same_range", |ctx| each(ctx, write_same)),
     test("c8.read_into_another_range", |ctx| each(ctx, read_other)),
     test("c8.read_into_the_same_range", |ctx| each(ctx, read_same)),
+    test("c8.read_into_what_is_written", |ctx| {
+        each(ctx, read_into_written)
+    }),
     test("c8.overlapping_ranges", |ctx| each(ctx, overlapping)),
     test("c8.two_files_crosswise", two_files_crosswise),
     test("c8.lower_opened_directly", lower_opened_directly),
@@ -41,6 +44,19 @@ const WAYS: [Way; 4] = [
     Way::Async(Engine::Aio),
     Way::Async(Engine::Uring),
 ];
+
+impl Way {
+    fn read(self, fd: &OwnedFd, to: &Slice, at: usize) -> Result<usize> {
+        Ok(match self {
+            Way::Async(engine) => {
+                let mut queue = Queue::new(engine, 1)?;
+                queue.read(fd, to, at as u64)?;
+                queue.reap(1, LIMIT)?[0].result?
+            }
+            _ => file::pread_mem(fd, to, at as u64)?,
+        })
+    }
+}
 
 /// In what state the pages of the buffer are when the call comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,14 +93,7 @@ impl Setting<'_> {
     }
 
     fn read(&self, to: &Slice, at: usize) -> Result<usize> {
-        Ok(match self.way {
-            Way::Async(engine) => {
-                let mut queue = Queue::new(engine, 1)?;
-                queue.read(self.fd(), to, at as u64)?;
-                queue.reap(1, LIMIT)?[0].result?
-            }
-            _ => file::pread_mem(self.fd(), to, at as u64)?,
-        })
+        self.way.read(self.fd(), to, at)
     }
 
     fn whole(&self, what: &str, n: usize, len: usize) -> Result<()> {
@@ -178,6 +187,53 @@ fn read_same(s: &Setting) -> Result<()> {
     s.whole("a read", n, SIZE)?;
     expect_everywhere(s, "the range", BUFFER, &moved(SOURCE, BUFFER))?;
     s.scene.on_disk("the range", SOURCE, BUFFER, SIZE)
+}
+
+/// While a read is in flight, a direct write hits a part of a page that is read into: what the read
+/// brings to the rest of that page must not be lost with the page.
+fn read_into_written(s: &Setting) -> Result<()> {
+    const WRITTEN: usize = 512;
+    if s.way == Way::Cached {
+        // What it reads may be in the cache already, so that no device can hold it.
+        return Ok(());
+    }
+    // From another file: a read in flight would keep this one from being written back.
+    let source = s.scene.ctx.at("source");
+    let fd = file::create(&source)?;
+    file::pwrite(&fd, &pattern(OLD, 0, LEN), 0)?;
+    file::fsync(&fd)?;
+    s.map.load(BUFFER, SIZE);
+    s.scene.settle()?;
+    let hold = s.scene.ctx.lower.device.hold_reads()?;
+    let (way, fd) = (s.way, file::open_direct(&source)?);
+    let to = Slice::new(&s.map, BUFFER, SIZE);
+    let reader = Racer::start(move || way.read(&fd, &to, TARGET));
+    hold.wait_reads(1)?;
+    let new = Slice::of(&pattern(NEW, BUFFER as u64, WRITTEN))?;
+    let n = file::pwrite_mem(&s.scene.direct, &new, BUFFER as u64)?;
+    s.whole("the direct write", n, WRITTEN)?;
+    ensure!(
+        !reader.finished_soon(),
+        "the read did not wait for its data"
+    );
+    hold.release()?;
+    s.whole("the read", reader.join()??, SIZE)?;
+    let seen = file::pread_vec(&s.scene.cached, SIZE, BUFFER as u64)?;
+    crate::pattern::check_equal(
+        "what was read, beside what was written",
+        &seen[WRITTEN..],
+        &moved(OLD, TARGET)[WRITTEN..],
+        (BUFFER + WRITTEN) as u64,
+    )?;
+    let either = [
+        &moved(OLD, TARGET)[..WRITTEN],
+        &moved(NEW, BUFFER)[..WRITTEN],
+    ];
+    ensure!(
+        either.contains(&&seen[..WRITTEN]),
+        "what was read and written is neither of the two"
+    );
+    expect_everywhere(s, "the buffer", BUFFER, &seen)
 }
 
 /// Source and target overlap: every byte is one that the source had there before or meanwhile.
