@@ -41,6 +41,10 @@ mutants:
 power-loss: modules tools
 	@$S/power-loss
 
+bare: tools
+	@$S/vm --timeout 4500 --name bare -- env LOWERS="$(LOWERS)" SECONDS_EACH=60 \
+		SEEDS="$(or $(SEEDS),1 2 3 4 5)" python3 -B tests/guest/bare.py
+
 shell:
 	@$S/shell
 
@@ -53,7 +57,7 @@ clean:
 help:
 	@sed 1d $S/help.txt
 
-.PHONY: modules modules_install setup tools run test mutants power-loss shell check clean help
+.PHONY: modules modules_install setup tools run test mutants power-loss bare shell check clean help
 
 # The steps share one source directory and one guest's worth of processors.
 .NOTPARALLEL:

@@ -5,8 +5,8 @@
 Each scenario (SCENARIOS, default everything) runs for SECONDS on each of
 LOWERS with each of SEEDS; a violation is a failure, a collision is noted.
 Without LOWERS: ext2 ext3 ext4 xfs btrfs tmpfs overlay.
-PROFILE=strict and OVER=diofs race through diofs over each lower instead, and
-count collisions as violations.
+OVER=diofs races through diofs over each lower instead, where a collision is a
+failure as well. Each race takes about 15 seconds more than it races.
 """
 
 import contextlib
@@ -62,12 +62,13 @@ def filesystem_on(device, name, block):
 def place(kind):
     """Where the race is run."""
     with filesystem(kind) as point:
+        # Of a directory of this name the kernel log may tell collisions.
+        directory = os.path.join(point, "dir" if OVER else "bare")
+        os.mkdir(directory)
         if not OVER:
-            yield point
+            yield directory
             return
         load()
-        directory = os.path.join(point, "dir")
-        os.mkdir(directory)
         with mounted(directory, UPPER, OVER):
             yield UPPER
 
@@ -96,6 +97,7 @@ def race(kind, scenario, seed):
             f"; collisions: {collisions or 'none'}; errors: {errors or 'none'}")
 
 
-main([(f"{OVER or 'bare'}.{kind}.{scenario}.{seed}",
-       functools.partial(race, kind, scenario, seed))
-      for kind in KINDS for scenario in SCENARIOS for seed in SEEDS])
+if __name__ == "__main__":
+    main([(f"{OVER or 'bare'}.{kind}.{scenario}.{seed}",
+           functools.partial(race, kind, scenario, seed))
+          for kind in KINDS for scenario in SCENARIOS for seed in SEEDS])
