@@ -117,6 +117,7 @@ fn race(
             unit: 512,
             most: 16,
             pause: 500,
+            optional: false,
         });
     }
     plan.workers

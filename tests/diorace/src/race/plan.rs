@@ -56,6 +56,8 @@ pub struct ChangePlan {
     pub most: u64,
     /// Microseconds between two calls, on average.
     pub pause: u64,
+    /// It is still this race where the file system can do none of it.
+    pub optional: bool,
 }
 
 /// A kind of change.

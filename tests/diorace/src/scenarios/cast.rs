@@ -63,5 +63,6 @@ pub fn changer(ways: &[Way], len: u64, unit: u64, pause: u64) -> Vec<ChangePlan>
         unit,
         most: (len / unit / 2).clamp(1, 16),
         pause,
+        optional: false,
     }]
 }

@@ -13,7 +13,7 @@ pub static KILLED: Scenario = Scenario {
     title: "writers and readers killed with requests in flight",
     about: "\
 Direct writers and readers run in processes of their own, by libaio and pwrite; each is killed within a
-tenth of a second with requests in flight, and replaced. Its requests hold the last reference to
+fraction of a second with requests in flight, and replaced. Its requests hold the last reference to
 its open file and to its memory. What a dead writer was writing may have been written or not, but nothing
 else may be in the file, nothing that was acknowledged may be gone, and nobody may hang.
 
@@ -21,7 +21,7 @@ The kernel waits for the requests of libaio when a process ends, so it is known 
 had its effect; those of io_uring may go on, and are left out here.
 
 xfstests generic/323 (the last reference to the context is put by a completion: hang, 2010).",
-    kind: Kind::Race(|bench| plan(bench, Process::Killed(60), Engine::LIBAIO_VECTOR)),
+    kind: Kind::Race(|bench| plan(bench, Process::Killed(200), Engine::LIBAIO_VECTOR)),
 };
 
 pub static FORKED: Scenario = Scenario {
