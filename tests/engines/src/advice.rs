@@ -87,7 +87,10 @@ impl Advice {
 
     /// Whether its error is one that the file had before: what fsync reports.
     pub fn syncs(self) -> bool {
-        matches!(self, Self::Fsync | Self::Fdatasync | Self::Syncfs)
+        matches!(
+            self,
+            Self::Fsync | Self::Fdatasync | Self::Syncfs | Self::SyncRange | Self::StartSync
+        )
     }
 }
 

@@ -38,7 +38,10 @@ pub fn workers(
         match hire(bench, member, &post, shared, crew) {
             Ok(one) => ready.push(one),
             Err(error @ Error::Unavailable { .. }) => {
-                report.notes.push(format!("left out: {error}"));
+                let note = format!("left out: {error}");
+                if !report.notes.contains(&note) {
+                    report.notes.push(note);
+                }
             }
             Err(error) => return Err(error.into()),
         }
