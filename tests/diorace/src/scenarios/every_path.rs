@@ -70,17 +70,17 @@ fn plan(bench: &Bench<'_>) -> Plan {
             _ => WorkerPlan::write(kind, aim, depth),
         };
         let process = match nth % 16 {
-            0 => Process::Killed(150),
+            0 => Process::Killed(1000),
             4 => Process::Forking(5),
             8 | 12 => Process::Own,
             _ => Process::Thread,
         };
-        workers.push(
-            writer
-                .pausing(100)
-                .in_slice(turn, TURNS)
-                .in_process(process),
-        );
+        let writer = writer.in_process(process);
+        workers.push(match process {
+            // Always on: a process that is killed needs time to begin anew, and then to do something.
+            Process::Killed(_) => writer.pausing(2000),
+            _ => writer.pausing(100).in_slice(turn, TURNS),
+        });
         let reader = WorkerPlan::read(kind, all.clone(), depth.min(2));
         let turn = (turn + TURNS / 2) % TURNS;
         workers.push(reader.pausing(500).in_slice(turn, TURNS));
