@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The model against itself and against the module's source.
+
+use std::{fs, path::Path};
+
+use diofs_model::{
+    config::{self, CONFIGS},
+    explore::explore,
+    machine::{System, Watch},
+    mutant::{Mutant, REDUNDANT},
+    property::Property,
+    step::Step,
+    trace,
+};
+
+/// Each step names a function of the module. One that is gone or renamed has to be looked at.
+#[test]
+fn every_step_names_a_function_of_the_module() {
+    let rust = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rust");
+    for (file, function) in Step::SOURCES {
+        if *file == "kernel" {
+            continue;
+        }
+        let source = fs::read_to_string(rust.join(file))
+            .unwrap_or_else(|error| panic!("rust/{file}, of which the model has a step: {error}"));
+        let named = [format!("fn {function}("), format!("fn {function}<")];
+        assert!(
+            named.iter().any(|text| source.contains(text)),
+            "rust/{file} has no function {function}, which a step of the model stands for"
+        );
+    }
+}
+
+#[test]
+fn mutants_name_configurations() {
+    let harmful = Mutant::harmful().map(Mutant::config);
+    for name in harmful.chain(REDUNDANT.iter().map(|(_, name)| *name)) {
+        assert!(config::find(name).is_some(), "no configuration {name}");
+    }
+}
+
+/// A direct request is the last of its actor, since there is one container and one ticket for each.
+#[test]
+fn direct_requests_come_last() {
+    for config in CONFIGS {
+        assert!(config.actors.len() <= 4 && config.actors.concat().len() < 8);
+        for ops in config.actors {
+            let first = ops.iter().position(|op| op.is_direct());
+            assert!(
+                first.is_none_or(|at| at + 1 == ops.len()),
+                "{}",
+                config.name
+            );
+        }
+    }
+}
+
+#[test]
+fn the_order_of_2007_completes_a_request_twice() {
+    let config = config::find("stores").expect("it is there");
+    let system = System::real(config).with(Mutant::Order2007);
+    let report = explore(system.watching(Watch::Only(Property::Once)), 1);
+    let (_, actions) = report.broken.first().expect("a request completes twice");
+    let lines = trace::lines(&system, actions);
+    assert_eq!(lines.len(), actions.len());
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.contains("takes the place of -EIOCBQUEUED"))
+    );
+    assert!(
+        lines
+            .last()
+            .is_some_and(|line| line.contains("VIOLATION: C2"))
+    );
+}
+
+#[test]
+fn the_real_order_breaks_nothing() {
+    for name in ["reads", "writes", "stores", "sync", "extend", "truncate"] {
+        let config = config::find(name).expect("it is there");
+        let report = explore(System::real(config), 1);
+        assert!(report.states > 1000, "{name} was not explored");
+        assert!(report.broken.is_empty(), "{name}: {:?}", report.broken);
+    }
+}
