@@ -16,6 +16,9 @@ use crate::status::Lacking;
 /// Bytes written at once when a file is filled.
 const CHUNK: u64 = 1 << 20;
 
+/// What the names of our directories begin with.
+pub const PREFIX: &str = ".diorace-";
+
 /// A new directory below the one that was given; removed with all it holds when dropped.
 #[derive(Debug)]
 pub struct Arena {
@@ -40,8 +43,9 @@ pub struct Geometry {
 impl Arena {
     /// Makes the directory.
     pub fn new(parent: &Path) -> Result<Self> {
+        tell_leftovers(parent);
         for attempt in 0..100 {
-            let dir = parent.join(format!(".diorace-{}-{attempt}", std::process::id()));
+            let dir = parent.join(format!("{PREFIX}{}-{attempt}", std::process::id()));
             match fs::create_dir(&dir) {
                 Ok(()) => {
                     let direct = Mutex::default();
@@ -124,6 +128,29 @@ impl Arena {
             page: page_size() as u64,
         })
     }
+}
+
+/// Names what runs have left that died before they could remove it.
+fn tell_leftovers(parent: &Path) {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    for name in names.filter(|name| is_leftover(name)) {
+        let path = parent.join(name);
+        eprintln!(
+            "diorace: a run that died has left files behind; remove them with: rm -r {}",
+            path.display()
+        );
+    }
+}
+
+/// Whether a name is that of a directory of ours whose process is gone.
+fn is_leftover(name: &str) -> bool {
+    let process = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.split('-').next());
+    process.is_some_and(|process| {
+        process.parse::<u32>().is_ok() && !Path::new("/proc").join(process).exists()
+    })
 }
 
 /// Writes the initial content of a history to a file.

@@ -6,6 +6,7 @@ mod bench;
 mod cli;
 mod commands;
 mod crew;
+mod klog;
 mod liar;
 mod live;
 mod place;
@@ -14,6 +15,7 @@ mod record;
 mod report;
 mod rng;
 mod scenarios;
+mod stats;
 mod status;
 
 use std::process::ExitCode;
@@ -31,6 +33,11 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => commands::run::run(&args),
         Command::Replay(args) => commands::replay::replay(&args),
+        Command::Doctor(args) => commands::doctor::doctor(&args),
+        Command::Report(args) => commands::render::render(&args),
+        Command::Schema(args) => commands::describe::schema(&args),
+        Command::Man => commands::describe::man(),
+        Command::Completions(args) => commands::describe::completions(&args),
         Command::List(args) => commands::list::list(&args),
         Command::Compare(args) => commands::compare::compare(&args),
         Command::Selftest(args) => commands::selftest::selftest(&args),

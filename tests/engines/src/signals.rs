@@ -83,3 +83,11 @@ pub fn interrupt_all() {
 static INTERRUPT: Once = Once::new();
 
 extern "C" fn on_interrupt(_signal: i32) {}
+
+/// Asks a child process to stop.
+pub fn ask_to_stop(child: u32) {
+    if let Ok(child) = i32::try_from(child) {
+        // SAFETY: no pointers involved; a process that has ended meanwhile is not reaped yet.
+        unsafe { libc::kill(child, libc::SIGTERM) };
+    }
+}

@@ -8,6 +8,7 @@ mod parse;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 pub use choices::{Choices, ProfileArg, Until};
 pub use outputs::Outputs;
@@ -64,6 +65,9 @@ Examples:
 pub enum Command {
     /// Race I/O on files in a directory and give a verdict.
     Run(RunArgs),
+    /// Find out whether a file system is affected when direct and cached I/O mix: one minute, plain
+    /// words.
+    Doctor(DoctorArgs),
     /// Make the requests of a recorded run again.
     ///
     /// Each thread makes its recorded requests in their recorded order. What a replay repeats is the
@@ -75,8 +79,16 @@ pub enum Command {
     List(ListArgs),
     /// Put the JSON results of several runs side by side.
     Compare(CompareArgs),
+    /// Write a JSON result in other forms.
+    Report(ReportArgs),
     /// Corrupt what is read, in every way there is a name for, and see whether it is noticed.
     Selftest(SelftestArgs),
+    /// Print the JSON schema of the results.
+    Schema(SchemaArgs),
+    /// Print the manual page.
+    Man,
+    /// Print completions for a shell.
+    Completions(CompletionsArgs),
 }
 
 /// Arguments of `run`.
@@ -93,6 +105,20 @@ pub struct RunArgs {
     /// Where the result goes.
     #[command(flatten)]
     pub outputs: Outputs,
+
+    /// Run so many times with consecutive seeds, and say how often and how soon something is found,
+    /// with confidence intervals; if nothing is found, what that proves.
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["minimise", "record", "html", "junit"],
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeat: Option<u32>,
+
+    /// If something is found, look for the smallest command line that still finds it.
+    #[arg(long, conflicts_with_all = ["record", "html", "junit", "json"])]
+    pub minimise: bool,
+
+    /// Seconds after which --minimise is content with what it has.
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, default_value_t = 600.0)]
+    pub budget: f64,
 
     /// Record every request in this file, for `diorace replay`.
     #[arg(long, value_name = "FILE")]
@@ -124,6 +150,55 @@ pub struct ReplayArgs {
     /// No progress, only the result.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Directory on the file system to be examined.
+    pub dir: PathBuf,
+
+    /// Seconds in all.
+    #[arg(long, short, value_parser = parse::seconds, default_value_t = 60.0, value_name = "SECONDS")]
+    pub duration: f64,
+
+    /// Chooses offsets, sizes and order.
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+
+    /// Where the result goes.
+    #[command(flatten)]
+    pub outputs: Outputs,
+
+    /// No progress, only the result.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Arguments of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// What `run --json` wrote.
+    pub file: PathBuf,
+
+    /// Where the result goes.
+    #[command(flatten)]
+    pub outputs: Outputs,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub struct SchemaArgs {
+    /// The schema of `run --repeat --json` instead.
+    #[arg(long)]
+    pub repeat: bool,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    pub shell: Shell,
 }
 
 /// Arguments of `list`.

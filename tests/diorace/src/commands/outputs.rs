@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::cli::Outputs;
-use crate::report::Report;
-use crate::report::table::render;
+use crate::report::{Report, html, junit};
 use crate::status::say;
 
 /// Finds out whether the files can be written: better now than after the race.
@@ -35,15 +34,21 @@ pub fn discard(outputs: &Outputs) {
 }
 
 /// Prints the result and writes the files.
-pub fn write(outputs: &Outputs, report: &Report) -> Result<()> {
+pub fn write(outputs: &Outputs, report: &Report, text: &str) -> Result<()> {
     let json = || -> Result<String> { Ok(serde_json::to_string_pretty(report)? + "\n") };
     if outputs.json.as_deref().is_some_and(is_stdout) {
         say(&json()?);
     } else {
-        say(&render(report));
+        say(text);
     }
     if let Some(path) = outputs.json.as_ref().filter(|path| !is_stdout(path)) {
         write_file(path, &json()?)?;
+    }
+    if let Some(path) = &outputs.html {
+        write_file(path, &html::render(report))?;
+    }
+    if let Some(path) = &outputs.junit {
+        write_file(path, &junit::render(report)?)?;
     }
     Ok(())
 }
@@ -53,11 +58,11 @@ fn write_file(path: &Path, text: &str) -> Result<()> {
 }
 
 fn files(outputs: &Outputs) -> impl Iterator<Item = &PathBuf> {
-    let all = [&outputs.json, &outputs.html, &outputs.junit];
-    let paths = all.into_iter().flatten();
-    paths.filter(|path| !is_stdout(path))
+    let json = outputs.json.as_ref().filter(|path| !is_stdout(path));
+    json.into_iter().chain(&outputs.html).chain(&outputs.junit)
 }
 
+/// Only JSON can go to standard output.
 fn is_stdout(path: &Path) -> bool {
     path == Path::new("-")
 }

@@ -9,11 +9,14 @@ use anyhow::Result;
 use crate::cli::ReplayArgs;
 use crate::commands::session::Session;
 use crate::record::Script;
+use crate::report::table;
+use crate::scenarios;
 use crate::status::Status;
 
 /// Makes the requests of a record again.
 pub fn replay(args: &ReplayArgs) -> Result<Status> {
     let (header, script) = Script::read(&args.file, args.in_order)?;
+    let chosen = scenarios::select(&header.choices.scenario)?;
     let session = Session {
         dir: args
             .dir
@@ -25,5 +28,5 @@ pub fn replay(args: &ReplayArgs) -> Result<Status> {
         record: None,
         script: Some(Arc::new(script)),
     };
-    session.race()
+    session.race(&chosen, table::render)
 }

@@ -4,11 +4,22 @@
 use anyhow::Result;
 
 use crate::cli::RunArgs;
+use crate::commands::minimise::minimise;
+use crate::commands::repeat::repeat;
 use crate::commands::session::Session;
+use crate::report::table;
+use crate::scenarios;
 use crate::status::Status;
 
 /// Races on files in a directory.
 pub fn run(args: &RunArgs) -> Result<Status> {
+    if let Some(times) = args.repeat {
+        return repeat(args, times);
+    }
+    if args.minimise {
+        return minimise(args);
+    }
+    let chosen = scenarios::select(&args.choices.scenario)?;
     let session = Session {
         dir: args.dir.clone(),
         choices: args.choices.clone(),
@@ -17,5 +28,5 @@ pub fn run(args: &RunArgs) -> Result<Status> {
         record: args.record.clone(),
         script: None,
     };
-    session.race()
+    session.race(&chosen, table::render)
 }

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use engines::{signals, supervise};
 use oracle::Profile;
 use oracle::word::mix;
@@ -17,11 +17,15 @@ use crate::arena::{Arena, Geometry};
 use crate::bench::{Bench, Settings};
 use crate::cli::{Choices, Outputs};
 use crate::commands::outputs;
+use crate::klog::Cursor;
 use crate::place::Place;
 use crate::record::{Header, Log, Script};
 use crate::report::{Report, SCHEMA, ScenarioReport, VERSION};
-use crate::scenarios::{self, Scenario};
+use crate::scenarios::Scenario;
 use crate::status::Status;
+
+/// Puts a result in words.
+pub type Text = fn(&Report) -> String;
 
 /// What a run needs to know.
 pub struct Session {
@@ -44,8 +48,7 @@ const SLOWER: u32 = 10;
 
 impl Session {
     /// Races and reports.
-    pub fn race(mut self) -> Result<Status> {
-        let chosen = scenarios::select(&self.choices.scenario)?;
+    pub fn race(mut self, chosen: &[&Scenario], text: Text) -> Result<Status> {
         let place = Place::find(&self.dir)?;
         self.choices.seed.get_or_insert_with(fresh_seed);
         let mut settings = self.choices.settings(&place, self.live)?;
@@ -55,7 +58,7 @@ impl Session {
         supervise::in_child()?;
         signals::catch_stop();
         let report = self.report(place, &settings);
-        let done = self.scenarios(&chosen, &settings, report);
+        let done = self.scenarios(chosen, &settings, report, text);
         if done.is_err() {
             outputs::discard(&self.outputs);
         }
@@ -81,19 +84,22 @@ impl Session {
 
     fn scenarios(
         &self,
-        chosen: &[&'static Scenario],
+        chosen: &[&Scenario],
         settings: &Settings,
         mut report: Report,
+        text: Text,
     ) -> Result<Status> {
         let arena = Arena::new(&self.dir)?;
         let geometry = arena.geometry()?;
+        check_size(settings.size, geometry)?;
+        let mut klog = Some(Cursor::begin());
         for scenario in chosen {
             let result = one(scenario, settings, &arena, geometry)?;
             let hung = result.violations.contains_key("hang");
             report.scenarios.push(result);
             if hung {
                 // Threads are stuck in the kernel: nothing more can be learnt, and nothing joined.
-                self.finish(&mut report, settings)?;
+                self.finish(&mut report, settings, klog.take(), text)?;
                 abandon(arena, report.status);
             }
             if signals::stop_asked() {
@@ -104,7 +110,7 @@ impl Session {
                 break;
             }
         }
-        self.finish(&mut report, settings)?;
+        self.finish(&mut report, settings, klog.take(), text)?;
         Ok(report.status)
     }
 
@@ -126,16 +132,36 @@ impl Session {
             place,
             status: Status::Legal,
             interrupted: false,
+            kernel_log: None,
             scenarios: Vec::new(),
         }
     }
 
-    fn finish(&self, report: &mut Report, settings: &Settings) -> Result<()> {
+    fn finish(
+        &self,
+        report: &mut Report,
+        settings: &Settings,
+        klog: Option<Cursor>,
+        text: Text,
+    ) -> Result<()> {
+        report.kernel_log = klog.map(Cursor::end);
         report.conclude();
         if let Some(log) = &settings.log {
             log.finish()?;
         }
-        outputs::write(&self.outputs, report)
+        outputs::write(&self.outputs, report, &text(report))
+    }
+}
+
+/// A size that direct I/O cannot address to its end is a mistake of whoever gave it.
+fn check_size(size: Option<u64>, geometry: Geometry) -> Result<()> {
+    let align = geometry.align.max(8);
+    match size {
+        Some(size) if size % align != 0 => bail!(
+            "--size {size} cannot be aligned: direct I/O here needs multiples of {align}; the next is {}",
+            size.next_multiple_of(align)
+        ),
+        _ => Ok(()),
     }
 }
 

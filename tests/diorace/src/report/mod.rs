@@ -6,9 +6,11 @@
 
 pub mod compare;
 pub mod finding;
+pub mod html;
+pub mod junit;
 pub mod rates;
 pub mod table;
-mod timeline;
+pub mod timeline;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{Choices, Until};
 use crate::crew::pulse::{Pulse, Role};
+use crate::klog::KernelLog;
 use crate::place::Place;
 use crate::report::finding::FindingReport;
 use crate::report::rates::Rates;
@@ -57,6 +60,9 @@ pub struct Report {
     pub status: Status,
     /// Whether a signal cut the run short.
     pub interrupted: bool,
+    /// What the kernel said meanwhile.
+    #[serde(default)]
+    pub kernel_log: Option<KernelLog>,
     /// Each scenario.
     pub scenarios: Vec<ScenarioReport>,
 }
@@ -145,6 +151,12 @@ impl Report {
             .map(|scenario| scenario.status)
             .collect();
         self.status = Status::combine(&all);
+        if let Some(log) = &self.kernel_log {
+            let status = log.status(&self.profile);
+            if status != Status::Legal {
+                self.status = Status::combine(&[self.status, status]);
+            }
+        }
     }
 
     /// Whether what was to end the run has been found.

@@ -29,12 +29,26 @@ pub fn render(report: &Report) -> String {
         out.push('\n');
         render_scenario(&mut out, scenario);
     }
+    if let Some(log) = &report.kernel_log {
+        let _ = writeln!(out, "\nkernel log: {}", log.summary());
+        for line in &log.lines {
+            let _ = writeln!(out, "  {line}");
+        }
+    }
     let interrupted = if report.interrupted {
         ", cut short by a signal"
     } else {
         ""
     };
-    let _ = writeln!(out, "\nverdict: {}{interrupted}", report.status.name());
+    let _ = writeln!(out, "\nthe same choices again: {}", report.command);
+    let _ = writeln!(out, "verdict: {}{interrupted}", report.status.name());
+    out
+}
+
+/// One scenario as text.
+pub fn scenario_text(scenario: &ScenarioReport) -> String {
+    let mut out = String::new();
+    render_scenario(&mut out, scenario);
     out
 }
 
@@ -116,7 +130,8 @@ fn render_direct(out: &mut String, s: &ScenarioReport) {
     }
 }
 
-fn explain(out: &mut String, f: &FindingReport) {
+/// A finding in words.
+pub fn explain(out: &mut String, f: &FindingReport) {
     let _ = writeln!(
         out,
         "  {} ({}): {} bytes at {} of {}, seen by {}",

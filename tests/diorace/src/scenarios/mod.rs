@@ -13,6 +13,7 @@ mod invalidate_failure;
 mod last_reference;
 mod mmap_self;
 mod overlap;
+pub mod pairs;
 mod processes;
 mod readahead;
 mod resize;
