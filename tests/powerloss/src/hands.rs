@@ -2,13 +2,14 @@
 //! Performs the steps of a plan.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use engines::{Buffer, Kind, Mapping, Op, Queue, Request};
 
 use crate::plan::{Change, Mode, PROFILES, Piece, Step, Sync};
@@ -88,12 +89,6 @@ impl Hands {
         }
     }
 
-    fn words(&self, number: u64, piece: &Piece) -> impl Iterator<Item = u64> + use<> {
-        let worker = self.worker;
-        let places = piece.offset / WORD..(piece.offset + piece.len) / WORD;
-        places.map(move |place| encode(worker, number, place))
-    }
-
     fn pwrite(&mut self, flags: i32, number: u64, sync: Sync, pieces: &[Piece]) -> Result<()> {
         let flags = flags
             | if sync == Sync::Dsync {
@@ -101,17 +96,17 @@ impl Hands {
             } else {
                 0
             };
-        if !self.files.contains_key(&flags) {
-            self.files.insert(flags, open(&self.path, flags)?);
-        }
+        let file = match self.files.entry(flags) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(open(&self.path, flags)?),
+        };
         for piece in pieces {
             let mut data = Aligned::new(piece.len as usize);
-            let words = self.words(number, piece);
+            let words = words(self.worker, number, piece);
             for (bytes, word) in data.bytes().chunks_exact_mut(8).zip(words) {
                 bytes.copy_from_slice(&word.to_le_bytes());
             }
-            self.files[&flags]
-                .write_all_at(data.bytes(), piece.offset)
+            file.write_all_at(data.bytes(), piece.offset)
                 .context("pwrite")?;
         }
         Ok(())
@@ -119,7 +114,7 @@ impl Hands {
 
     fn store(&mut self, number: u64, pieces: &[Piece]) -> Result<()> {
         for piece in pieces {
-            let words: Vec<u64> = self.words(number, piece).collect();
+            let words: Vec<u64> = words(self.worker, number, piece).collect();
             self.mapping()?
                 .store(piece.offset, &words)
                 .context("store")?;
@@ -138,17 +133,16 @@ impl Hands {
 
     /// All pieces at once, then all completions.
     fn submit(&mut self, kind: Kind, number: u64, pieces: &[Piece]) -> Result<()> {
-        if !self.queues.contains_key(&kind) {
-            let len = self.plain.metadata()?.len() as usize;
-            self.queues
-                .insert(kind, engines::open(kind, &self.path, len, DEPTH)?);
-        }
         let requests: Vec<_> = pieces
             .iter()
             .map(|piece| self.request(number, piece))
             .collect();
-        let Some(queue) = self.queues.get_mut(&kind) else {
-            bail!("there is no queue")
+        let queue = match self.queues.entry(kind) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let len = self.plain.metadata()?.len() as usize;
+                entry.insert(engines::open(kind, &self.path, len, DEPTH)?)
+            }
         };
         for request in requests {
             let rejected = queue.submit(request?).err();
@@ -162,7 +156,11 @@ impl Hands {
 
     fn request(&self, number: u64, piece: &Piece) -> Result<Request> {
         let mut buffer = Buffer::new(piece.len as usize, ALIGN)?;
-        for (to, word) in buffer.words_mut().iter_mut().zip(self.words(number, piece)) {
+        for (to, word) in buffer
+            .words_mut()
+            .iter_mut()
+            .zip(words(self.worker, number, piece))
+        {
             *to = word;
         }
         Ok(Request {
@@ -173,6 +171,12 @@ impl Hands {
             buffer,
         })
     }
+}
+
+/// The words that a step writes to a piece.
+fn words(worker: usize, number: u64, piece: &Piece) -> impl Iterator<Item = u64> + use<> {
+    let places = piece.offset / WORD..(piece.offset + piece.len) / WORD;
+    places.map(move |place| encode(worker, number, place))
 }
 
 fn collect(queue: &mut dyn Queue, pieces: &[Piece]) -> Result<()> {

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-const MAGIC: u64 = 0x6a73_6677_7368_72;
+const MAGIC: u64 = 0x6a_7366_7773_6872;
 const FLUSH: u64 = 1 << 0;
 const FUA: u64 = 1 << 1;
 const DISCARD: u64 = 1 << 2;
