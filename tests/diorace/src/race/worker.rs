@@ -311,8 +311,9 @@ impl Worker {
             Errno::EOWNERDEAD,
         ];
         // There is nothing to load or store behind the end of a file.
-        let outside = self.shared.history.is_sized() && errno == Errno::EFAULT;
-        if !harmless.contains(&errno) && !(outside && self.mode == Mode::Mmap) {
+        let sized = self.shared.history.is_sized();
+        let outside = sized && self.mode == Mode::Mmap && errno == Errno::EFAULT;
+        if !(harmless.contains(&errno) || outside) {
             self.shared.failed(self.engine, errno);
         }
         thread::sleep(PAUSE);
