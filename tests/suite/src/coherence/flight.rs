@@ -82,6 +82,8 @@ fn patient_kernel(seconds: u32) -> Result<()> {
 const PAGES: usize = 128;
 const SPAN: usize = PAGES * PAGE - 2048;
 const LAST: usize = (PAGES - 1) * PAGE;
+/// So many that to zap them takes some milliseconds.
+const MAPPINGS: usize = 500;
 
 /// Readers of a direct write's pages give up, and the pages are mapped, so that to invalidate them
 /// takes a while. Until that is done nobody may learn that the write is complete, and what is
@@ -102,12 +104,18 @@ fn give_up(ctx: &Ctx) -> Result<()> {
     queue.write(&direct, &Slice::of(&pattern(NEW, 0, SPAN))?, 0)?;
     hold.wait_writes(1)?;
     wait_for_readers(&fd)?;
-    let maps = (0..4)
+    let maps = (0..MAPPINGS)
         .map(|_| Region::shared(&fd, 0, PAGES * PAGE, READ_WRITE))
         .collect::<Result<Vec<_>, _>>()?;
     for map in &maps {
-        check("while the write is in flight", &map.load(0, SPAN), OLD, 0)?;
+        map.madvise(libc::MADV_POPULATE_READ)?;
     }
+    check(
+        "while the write is in flight",
+        &maps[0].load(0, SPAN),
+        OLD,
+        0,
+    )?;
     let place = LAST + 3000;
     let storer = {
         let map = Arc::clone(&maps[0]);

@@ -18,6 +18,7 @@ use std::os::fd::OwnedFd;
 pub const TESTS: &[Test] = &[
     test("c1.refused_nowait_holds_no_lock", refused_nowait),
     test("c2.failed_pins_no_page", failed_pins_no_page),
+    test("c2.failed_in_flight", failed_in_flight),
     test("c10.refused_write_back_reaches_everybody", everybody).limit(120),
     test("c10.close_reports", close_reports).limit(120),
 ];
@@ -86,6 +87,38 @@ fn failed_pins_no_page(ctx: &Ctx) -> Result<()> {
     drop((fd, direct));
     own.umount_stack()?;
     own.lower.umount()
+}
+
+/// The device takes a request and fails it later, so that the error comes with the completion: it
+/// comes once, and nothing is left of the request.
+fn failed_in_flight(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    let mut own = ctx.private_on_two(ctx.lower.kind, 64)?;
+    let fd = file::create(&own.top.at("f"))?;
+    file::pwrite(&fd, &pattern(CACHED, 0, LEN), 0)?;
+    file::fsync(&fd)?;
+    let direct = file::open_direct(&own.top.at("f"))?;
+    let data = Slice::of(&pattern(NEW, 0, LEN))?;
+    let before = pinned()?;
+    for engine in Engine::BOTH {
+        file::sync();
+        let hold = own.top.lower.device.hold_writes()?;
+        let mut queue = Queue::new(engine, 2)?;
+        queue.write(&direct, &data, 0)?;
+        hold.wait_writes(1)?;
+        own.bottom.fail()?;
+        hold.release()?;
+        let done = queue.reap(1, LIMIT).context("waiting for the error")?;
+        own.bottom.pass()?;
+        let result = done[0].result.map(|_| ());
+        expect_errno("a write that failed in flight", result, libc::EIO)?;
+        ensure!(queue.reap_now()?.is_empty(), "a completion too many");
+    }
+    let left = pinned()? - before;
+    ensure!(left == 0, "{left} pages are pinned still");
+    drop((fd, direct));
+    own.top.umount_stack()?;
+    own.top.lower.umount()
 }
 
 /// A file that is one hole on a lower without room, with dirty pages in it and two descriptors.

@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// The name of the device that a test may break.
 pub const PRIVATE_DEVICE: &str = "diofs-suite-private";
 
+/// The name of the device that it may lie on.
+pub const BOTTOM_DEVICE: &str = "diofs-suite-bottom";
+
 /// The surroundings of one test.
 pub struct Ctx<'a> {
     pub fs: FsKind,
@@ -66,6 +69,16 @@ impl Ctx<'_> {
         Private::over(lower, self.fs, &self.work)
     }
 
+    /// Like [`Ctx::private`], on a device over another one: what the upper one holds back can find
+    /// the lower one broken.
+    pub fn private_on_two(&self, kind: Kind, mib: u64) -> Result<OnTwo> {
+        let bottom = Device::make(&self.mapper, BOTTOM_DEVICE, &self.spare.limited(mib))?;
+        let device = Device::make(&self.mapper, PRIVATE_DEVICE, &bottom.span())?;
+        let lower = Lower::make(kind, device, &self.work.join("private"))?;
+        let top = Private::over(lower, self.fs, &self.work)?;
+        Ok(OnTwo { top, bottom })
+    }
+
     /// Makes a lower of its own whose directories can be casefolded; nothing is mounted over it.
     pub fn private_casefold(&self) -> Result<Lower> {
         let device = Device::make(&self.mapper, PRIVATE_DEVICE, &self.spare.limited(64))?;
@@ -76,6 +89,12 @@ impl Ctx<'_> {
             &self.work.join("private"),
         )
     }
+}
+
+/// A lower of its own whose device lies on another one.
+pub struct OnTwo {
+    pub top: Private,
+    pub bottom: Device,
 }
 
 /// A lower of its own and the filesystem under test over it.

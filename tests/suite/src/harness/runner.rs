@@ -2,7 +2,7 @@
 
 //! The loop over lowers and tests.
 
-use super::context::{Ctx, PRIVATE_DEVICE};
+use super::context::{BOTTOM_DEVICE, Ctx, PRIVATE_DEVICE};
 use super::klog::KernelLog;
 use super::report::{Report, Verdict, say};
 use super::{Plan, Skip, Test, hang};
@@ -164,6 +164,7 @@ impl Runner<'_> {
         let _ = lower.device.pass();
         if let Ok(Some(_)) = child.wait(Duration::from_secs(10)) {
             let _ = self.mapper.remove(PRIVATE_DEVICE);
+            let _ = self.mapper.remove(BOTTOM_DEVICE);
         } else {
             say("  it cannot be killed either");
         }

@@ -58,6 +58,15 @@ impl Device {
         &self.node
     }
 
+    /// All of it, to make another device of.
+    pub fn span(&self) -> Span {
+        Span {
+            disk: self.node.clone(),
+            start: 0,
+            sectors: self.span.sectors,
+        }
+    }
+
     /// Puts another table in force. Whatever the old one holds back goes through first.
     fn table(&self, table: &[Target]) -> Result<()> {
         let name = &self.name;
