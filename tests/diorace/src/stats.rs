@@ -101,7 +101,7 @@ pub fn share(found: u64, all: u64) -> Result<(f64, f64)> {
     }
     let low = Beta::new(k, n - k + 1.0)?.inverse_cdf(tail);
     if found == all {
-        return Ok(((1.0 - CONFIDENCE).powf(1.0 / n), 1.0));
+        return Ok((low, 1.0));
     }
     Ok((low, Beta::new(k + 1.0, n - k)?.inverse_cdf(1.0 - tail)))
 }
@@ -134,7 +134,7 @@ mod tests {
         let (low, high) = share(0, 20).unwrap();
         assert!(low == 0.0 && close(high, 0.13911), "{high}");
         let (low, high) = share(20, 20).unwrap();
-        assert!(close(low, 0.86089) && high == 1.0, "{low}");
+        assert!(close(low, 0.83157) && high == 1.0, "{low}");
         // chi-square: 36.7807 (22, 97.5 %), 9.5908 (20, 2.5 %)
         let (low, high) = mean(10, 100.0).unwrap();
         assert!(

@@ -3,23 +3,12 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Command, Output};
 
-fn diorace(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_diorace"))
-        .args(args)
-        .output()
-        .unwrap()
-}
-
-fn scratch(name: &str) -> PathBuf {
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir(&dir).unwrap();
-    dir
-}
+use common::{diorace, scratch};
 
 #[test]
 fn every_lie_is_seen() {

@@ -159,7 +159,7 @@ fn named<T: ValueEnum + Default + PartialEq>(value: T) -> Option<String> {
 }
 
 /// A word as a shell takes it.
-fn quote(word: &str) -> String {
+pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:=@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         return word.to_owned();

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use choices::{Choices, ProfileArg, Until};
+pub use choices::{Choices, ProfileArg, Until, quote};
 pub use outputs::Outputs;
 pub use parse::nearest;
 

@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 use anyhow::Result;
 
-use crate::cli::{Choices, DoctorArgs, ProfileArg, Until};
-use crate::commands::session::Session;
+use crate::cli::{Choices, DoctorArgs, ProfileArg, Until, quote};
+use crate::commands::session::{Session, fresh_seed};
 use crate::report::table::{explain, list};
 use crate::report::{Report, ScenarioReport};
 use crate::scenarios::pairs::{self, PAIRS, Trouble};
@@ -16,12 +16,18 @@ use crate::status::Status;
 /// what came of it.
 pub fn doctor(args: &DoctorArgs) -> Result<Status> {
     let each = args.duration / PAIRS.len() as f64;
+    let seed = args.seed.unwrap_or_else(fresh_seed);
     let session = Session {
+        command: Some(format!(
+            "diorace doctor {} --duration {} --seed {seed}",
+            quote(&args.dir.to_string_lossy()),
+            args.duration
+        )),
         dir: args.dir.clone(),
         choices: Choices {
             scenario: PAIRS.iter().map(|pair| pair.name.to_owned()).collect(),
             duration: each,
-            seed: args.seed,
+            seed: Some(seed),
             engines: Vec::new(),
             profile: ProfileArg::Bare,
             size: None,

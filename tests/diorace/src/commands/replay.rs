@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 
-use crate::cli::ReplayArgs;
+use crate::cli::{ReplayArgs, quote};
 use crate::commands::session::Session;
 use crate::record::Script;
 use crate::report::table;
@@ -17,11 +17,16 @@ use crate::status::Status;
 pub fn replay(args: &ReplayArgs) -> Result<Status> {
     let (header, script) = Script::read(&args.file, args.in_order)?;
     let chosen = scenarios::select(&header.choices.scenario)?;
+    let dir = args.dir.clone();
+    let dir = dir.unwrap_or_else(|| PathBuf::from(&header.dir));
     let session = Session {
-        dir: args
-            .dir
-            .clone()
-            .unwrap_or_else(|| PathBuf::from(&header.dir)),
+        command: Some(format!(
+            "diorace replay {} {}{}",
+            quote(&args.file.to_string_lossy()),
+            quote(&dir.to_string_lossy()),
+            if args.in_order { " --in-order" } else { "" }
+        )),
+        dir,
         choices: header.choices,
         outputs: args.outputs.clone(),
         live: !args.quiet,

@@ -25,6 +25,7 @@ pub fn run(args: &RunArgs) -> Result<Status> {
         choices: args.choices.clone(),
         outputs: args.outputs.clone(),
         live: !args.quiet,
+        command: None,
         record: args.record.clone(),
         script: None,
     };

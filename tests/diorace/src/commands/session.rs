@@ -37,6 +37,8 @@ pub struct Session {
     pub outputs: Outputs,
     /// Whether progress is shown.
     pub live: bool,
+    /// The command line that makes the same choices again, if it is not that of `run`.
+    pub command: Option<String>,
     /// Where requests are recorded.
     pub record: Option<PathBuf>,
     /// Requests to make again.
@@ -126,7 +128,10 @@ impl Session {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             profile: profile.to_owned(),
             seed: settings.seed,
-            command: self.choices.command(&place.path),
+            command: match &self.command {
+                Some(command) => command.clone(),
+                None => self.choices.command(&place.path),
+            },
             choices: Some(self.choices.clone()),
             started: now().as_secs(),
             place,

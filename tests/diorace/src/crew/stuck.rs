@@ -46,11 +46,45 @@ impl Stuck {
             request: pulse.oldest(),
             state,
             wchan: read("wchan"),
-            syscall: read("syscall"),
+            syscall: read("syscall").map(|text| named(&text)),
             stack: read("stack"),
         }
     }
 }
+
+/// The numbers that /proc shows of a system call, with the name of the call where it is one for I/O.
+fn named(text: &str) -> String {
+    let number = text.split(' ').next().and_then(|word| word.parse().ok());
+    let known = number.and_then(|number: i64| CALLS.iter().find(|(known, _)| *known == number));
+    known.map_or(text.to_owned(), |(_, name)| format!("{name} ({text})"))
+}
+
+const CALLS: [(libc::c_long, &str); 24] = [
+    (libc::SYS_read, "read"),
+    (libc::SYS_write, "write"),
+    (libc::SYS_pread64, "pread64"),
+    (libc::SYS_pwrite64, "pwrite64"),
+    (libc::SYS_preadv2, "preadv2"),
+    (libc::SYS_pwritev2, "pwritev2"),
+    (libc::SYS_io_submit, "io_submit"),
+    (libc::SYS_io_getevents, "io_getevents"),
+    (libc::SYS_io_destroy, "io_destroy"),
+    (libc::SYS_io_uring_enter, "io_uring_enter"),
+    (libc::SYS_fsync, "fsync"),
+    (libc::SYS_fdatasync, "fdatasync"),
+    (libc::SYS_sync_file_range, "sync_file_range"),
+    (libc::SYS_msync, "msync"),
+    (libc::SYS_madvise, "madvise"),
+    (libc::SYS_fadvise64, "fadvise64"),
+    (libc::SYS_readahead, "readahead"),
+    (libc::SYS_ftruncate, "ftruncate"),
+    (libc::SYS_fallocate, "fallocate"),
+    (libc::SYS_splice, "splice"),
+    (libc::SYS_sendfile, "sendfile"),
+    (libc::SYS_copy_file_range, "copy_file_range"),
+    (libc::SYS_close, "close"),
+    (libc::SYS_clock_nanosleep, "clock_nanosleep"),
+];
 
 impl fmt::Display for Stuck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -95,7 +95,7 @@ fn facts(out: &mut String, report: &Report) {
 
 fn overview(out: &mut String, report: &Report) {
     out.push_str(
-        "<div class=\"scroll\"><table><thead><tr><th>Scenario<th>Verdict<th>Seconds<th>Operations/s\
+        "<div class=\"scroll\"><table class=\"overview\"><thead><tr><th>Scenario<th>Verdict<th>Seconds<th>Operations/s\
          <th>Violations<th>Collisions<th>First after</tr></thead><tbody>\n",
     );
     for s in &report.scenarios {
@@ -104,7 +104,8 @@ fn overview(out: &mut String, report: &Report) {
         let name = escape(&s.name);
         let _ = writeln!(
             out,
-            "<tr><td><a href=\"#{name}\">{name}</a><td>{}<td>{:.1}<td>{:.0}<td>{}<td>{}<td>{first}</tr>",
+            "<tr><td><a href=\"#{}\">{name}</a><td>{}<td>{:.1}<td>{:.0}<td>{}<td>{}<td>{first}</tr>",
+            anchor(&s.name),
             badge(s.status),
             s.seconds,
             per_second(s.operations as f64, s.seconds),
@@ -119,7 +120,8 @@ fn section(out: &mut String, s: &ScenarioReport) {
     let name = escape(&s.name);
     let _ = writeln!(
         out,
-        "<section id=\"{name}\"><h2>{name} {}</h2>",
+        "<section id=\"{}\"><h2>{name} {}</h2>",
+        anchor(&s.name),
         badge(s.status)
     );
     for note in &s.notes {
@@ -197,6 +199,12 @@ fn badge(status: Status) -> String {
         Status::Lacking => "skip",
     };
     format!("<span class=\"badge {class}\">{}</span>", status.name())
+}
+
+/// What links to a scenario.
+fn anchor(name: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    name.chars().map(plain).collect()
 }
 
 /// Text as HTML takes it.

@@ -23,7 +23,7 @@ pub fn render(out: &mut String, rates: &Rates) {
             .iter()
             .map(|(at, rate)| {
                 let x = at / last * WIDTH;
-                let y = HEIGHT - rate / most.max(1.0) * HEIGHT;
+                let y = HEIGHT - rate / most.max(1.0) * (HEIGHT - 4.0);
                 format!("{x:.1},{y:.1} ")
             })
             .collect();

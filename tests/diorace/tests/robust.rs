@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What happens when something is in the way, or somebody interrupts.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{diorace, scratch};
+
+/// Runs, and expects this exit code and one line that says this.
+fn refused(args: &[&str], code: i32, says: &str) {
+    let out = diorace(args);
+    let text = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(code), "{args:?}: {text}");
+    assert_eq!(text.lines().count(), 1, "{args:?}: {text}");
+    assert!(text.contains(says), "{args:?}: {text}");
+}
+
+#[test]
+fn a_mistake_is_explained() {
+    let dir = scratch("explained");
+    let dir = dir.to_str().unwrap();
+    refused(
+        &["run", dir, "-s", "false-sharng"],
+        4,
+        "did you mean \"false-sharing\"?",
+    );
+    refused(
+        &["run", dir, "--engines", "libao"],
+        4,
+        "did you mean \"libaio\"?",
+    );
+    refused(&["run", dir, "--engines", "mmap:rite"], 4, "is no role");
+    refused(&["run", dir, "--duration", "soon"], 4, "length of time");
+    refused(
+        &["run", dir, "--minimise", "--repeat", "2"],
+        4,
+        "cannot be used with",
+    );
+    refused(
+        &["run", dir, "--json", "/nonesuch/x"],
+        4,
+        "cannot write /nonesuch/x",
+    );
+    refused(
+        &["replay", "/proc/self/status"],
+        4,
+        "is no record of diorace",
+    );
+    refused(&["report", "/proc/self/status"], 4, "is no result");
+    assert_eq!(fs::read_dir(dir).unwrap().count(), 0);
+}
+
+#[test]
+fn a_size_that_cannot_be_aligned_is_refused() {
+    let dir = scratch("unaligned");
+    let out = diorace(&["run", dir.to_str().unwrap(), "--size", "1000001"]);
+    let text = String::from_utf8(out.stderr).unwrap();
+    // 3: no direct I/O here.
+    assert!(matches!(out.status.code(), Some(4 | 3)), "{text}");
+    assert!(
+        out.status.code() == Some(3) || text.contains("cannot be aligned"),
+        "{text}"
+    );
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+}
+
+#[test]
+fn where_no_file_can_be_made_nothing_can_be_said() {
+    refused(&["run", "/proc", "-q"], 3, "cannot make files in /proc");
+}
+
+/// Needs the right to mount, which the tests of the repository have.
+#[test]
+fn a_full_file_system_is_no_violation() {
+    let dir = scratch("full");
+    let script = "mount -t tmpfs -o size=1m none \"$1\" || exit 77
+        exec \"$0\" run \"$1\" -q -s false-sharing --size 4M --duration 1";
+    let out = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_diorace")])
+        .arg(&dir)
+        .output();
+    let Ok(out) = out else { return };
+    let said =
+        String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
+    if out.status.code() == Some(77) || said.contains("unshare failed") {
+        return;
+    }
+    assert_eq!(out.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("no room") || said.contains("no O_DIRECT"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_signal_stops_verifies_reports_and_cleans_up() {
+    for signal in ["INT", "TERM"] {
+        let dir = scratch("signal");
+        fs::write(dir.join("mine"), "not yours").unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_diorace"))
+            .args([
+                "run",
+                dir.to_str().unwrap(),
+                "-s",
+                "false-sharing",
+                "-d",
+                "120",
+            ])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let begin = Instant::now();
+        thread::sleep(Duration::from_secs(2));
+        // A terminal sends SIGINT to the whole group; here the parent alone gets it.
+        let target = child_of(child.id()).unwrap_or(child.id());
+        let kill = format!("kill -{signal} {target}");
+        Command::new("sh").args(["-c", &kill]).status().unwrap();
+        let out = child.wait_with_output().unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        assert!(begin.elapsed() < Duration::from_secs(90), "{text}");
+        assert_eq!(fs::read_to_string(dir.join("mine")).unwrap(), "not yours");
+        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        if out.status.code() == Some(3) {
+            continue;
+        }
+        assert!(matches!(out.status.code(), Some(0 | 2)), "{text}");
+        assert!(text.contains("cut short by a signal"), "{text}");
+        assert!(text.contains("words judged"), "{text}");
+    }
+}
+
+/// The process that does the work.
+fn child_of(parent: u32) -> Option<u32> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    fs::read_to_string(path)
+        .ok()?
+        .split_whitespace()
+        .next()?
+        .parse()
+        .ok()
+}
+
+#[test]
+fn what_a_dead_run_has_left_is_named_and_not_touched() {
+    let dir = scratch("leftover");
+    let left = dir.join(".diorace-4194305-0");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("false-sharing"), "old").unwrap();
+    let out = diorace(&[
+        "run",
+        dir.to_str().unwrap(),
+        "-s",
+        "subblock-eof",
+        "-d",
+        "0.2",
+        "-q",
+    ]);
+    let text = String::from_utf8(out.stderr).unwrap();
+    let command = format!("rm -r {}", left.display());
+    assert!(text.contains(&command), "{text}");
+    assert!(Path::exists(&left.join("false-sharing")));
+}
