@@ -23,7 +23,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 /// A length of time in seconds.
 pub fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Ok(value) if value >= 0.001 && value < 1e7 => Ok(value),
+        Ok(value) if (0.001..1e7).contains(&value) => Ok(value),
         _ => Err("not a length of time in seconds, for example 0.5 or 30".to_owned()),
     }
 }

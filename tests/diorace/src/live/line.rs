@@ -14,7 +14,10 @@ use crate::crew::pulse::{Pulse, Role};
 /// How often it changes.
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// Three lines that are drawn over and over.
+/// Engines whose rates are shown, the fastest first: a line has no room for more.
+const SHOWN: usize = 5;
+
+/// Two lines that are drawn over and over.
 #[derive(Debug)]
 pub struct Line {
     bar: Option<ProgressBar>,
@@ -30,7 +33,7 @@ impl Line {
         let bar = (wanted && stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(duration.as_millis() as u64);
             bar.set_draw_target(ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{prefix} {bar:30} {wide_msg}");
+            let style = ProgressStyle::with_template("{prefix}\n{bar:12} {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar.set_prefix(scenario);
             bar
@@ -81,22 +84,28 @@ impl Line {
         if let Some(bar) = &self.bar {
             bar.set_position(elapsed.min(self.duration).as_millis() as u64);
             bar.set_message(text);
-            bar.set_prefix(format!("{rates}\n{}", self.scenario));
+            bar.set_prefix(format!("{}: {rates}", self.scenario));
         }
     }
 
-    /// Operations per second of each engine, on as many lines as it takes.
+    /// Operations per second of the fastest engines.
     fn rates(&mut self, pulses: &[Arc<Pulse>], seconds: f64) -> String {
         let mut now: BTreeMap<String, u64> = BTreeMap::new();
         for pulse in pulses.iter().filter(|pulse| pulse.role != Role::Disturb) {
             *now.entry(pulse.engine.clone()).or_default() += pulse.operations();
         }
-        let each = now.iter().map(|(engine, count)| {
+        let rate = |engine: &String, count: u64| {
             let before = self.seen.get(engine).copied().unwrap_or(0);
-            let rate = count.saturating_sub(before) as f64 / seconds;
-            format!("{engine} {rate:.0}/s")
-        });
-        let text = each.collect::<Vec<_>>().join("  ");
+            count.saturating_sub(before) as f64 / seconds
+        };
+        let mut rates: Vec<_> = now.iter().map(|(e, n)| (rate(e, *n), e)).collect();
+        rates.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let shown = rates.iter().take(SHOWN);
+        let shown = shown.map(|(rate, engine)| format!("{engine} {rate:.0}/s"));
+        let mut text = shown.collect::<Vec<_>>().join("  ");
+        if rates.len() > SHOWN {
+            let _ = write!(text, "  and {} more", rates.len() - SHOWN);
+        }
         self.seen = now;
         text
     }

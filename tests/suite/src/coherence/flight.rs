@@ -63,7 +63,10 @@ fn dropped_before_submission(ctx: &Ctx) -> Result<()> {
 
 /// A minute is the longest that a reader waits for a direct write, and the only way into the cache
 /// while one is in flight. Then the second invalidation has something to do.
-#[expect(dead_code, reason = "not yet run on the good module in this form; for the list above")]
+#[expect(
+    dead_code,
+    reason = "not yet run on the good module in this form; for the list above"
+)]
 fn reader_gave_up(ctx: &Ctx) -> Result<()> {
     ctx.need_diofs()?;
     patient_kernel(300)?;

@@ -108,11 +108,12 @@ fn row(out: &mut String, axis: &Axis, e: &Event) {
         (e.superseding, "should have hidden it"),
         (e.legal, "legal"),
     ];
-    let tags: String = tags
+    let tags = tags
         .iter()
         .filter(|(is, _)| *is)
         .map(|(_, tag)| format!(" <span class=\"tag\">{tag}</span>"))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let label = format!("<b>{who}</b> <span>{what}</span>{tags}");
     bar(
         out,

@@ -19,12 +19,12 @@ pub fn render(out: &mut String, rates: &Rates) {
     out.push_str("<div class=\"panels\">\n");
     for (engine, line) in rates.per_second() {
         let most = line.iter().map(|(_, rate)| *rate).fold(0.0, f64::max);
-        let points: String = line
+        let points: Vec<_> = line
             .iter()
             .map(|(at, rate)| {
                 let x = at / last * WIDTH;
                 let y = HEIGHT - rate / most.max(1.0) * (HEIGHT - 4.0);
-                format!("{x:.1},{y:.1} ")
+                format!("{x:.1},{y:.1}")
             })
             .collect();
         let engine = escape(engine);
@@ -35,7 +35,7 @@ pub fn render(out: &mut String, rates: &Rates) {
              aria-label=\"{engine}: operations per second over {last:.0} seconds\">\
              {marks}<polyline points=\"{}\"/></svg>\
              <div class=\"axis\"><span>0</span><span>{last:.0} s</span></div></figure>",
-            points.trim_end()
+            points.join(" ")
         );
     }
     out.push_str("</div>\n");
