@@ -153,7 +153,7 @@ impl PinnedBuffer {
             unsafe {
                 let mapping = mapping_of(bindings::page_folio(bvec.bv_page));
                 mapping.is_null()
-                    || mapping.addr() & bindings::FOLIO_MAPPING_FLAGS as usize == 0
+                    || mapping.addr() & bindings::FOLIO_MAPPING_FLAGS == 0
                         && (*mapping).a_ops == operations
             }
         })
