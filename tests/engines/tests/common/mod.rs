@@ -11,12 +11,12 @@ use engines::{Completion, Errno, Error, File, Kind, Op, Queue, Request};
 pub const LEN: usize = 1 << 20;
 pub const BLOCK: usize = 4096;
 
-/// A file in cargo's directory for tests, removed at the end.
+/// A file in the directory for tests of the whole workspace, removed at the end.
 pub struct Scratch(pub PathBuf);
 
 impl Scratch {
     pub fn new(name: &str, len: u64) -> Self {
-        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("engines-{name}"));
         let _ = std::fs::remove_file(&path);
         File::create(&path).unwrap().set_len(len).unwrap();
         Self(path)
