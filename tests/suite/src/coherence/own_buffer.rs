@@ -197,6 +197,8 @@ fn read_into_written(s: &Setting) -> Result<()> {
         // What it reads may be in the cache already, so that no device can hold it.
         return Ok(());
     }
+    // Nor where direct reads go through the lower's cache.
+    s.scene.ctx.need_direct()?;
     // From another file: a read in flight would keep this one from being written back.
     let source = s.scene.ctx.at("source");
     let fd = file::create(&source)?;
