@@ -81,6 +81,27 @@ impl<'a> BvecIter<'a> {
         unsafe { iter_count(&self.raw) }
     }
 
+    /// Has `f` see the next `bytes` alone, and moves behind them whatever it leaves.
+    pub(super) fn with_next<R>(&mut self, bytes: usize, f: impl FnOnce(&mut Self) -> R) -> R {
+        let left = self.remaining();
+        let bytes = bytes.min(left);
+        self.set_count(bytes);
+        let result = f(self);
+        // SAFETY: By the type invariants the iterator is valid; it has that many bytes.
+        unsafe { bindings::iov_iter_advance(&mut self.raw, self.remaining()) };
+        self.set_count(left.saturating_sub(bytes));
+        result
+    }
+
+    /// Sets how many bytes are left, as `iov_iter_truncate()` and `iov_iter_reexpand()` do: no more
+    /// than the array still names.
+    fn set_count(&mut self, count: usize) {
+        // SAFETY: Every kind of iterator has the count there; the callers have it at most what it was.
+        unsafe {
+            self.raw.__bindgen_anon_1.__bindgen_anon_1.as_mut().count = count;
+        }
+    }
+
     /// Fills what is left with zeros.
     pub fn zero_rest(&mut self) {
         let left = self.remaining();

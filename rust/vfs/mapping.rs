@@ -84,7 +84,8 @@ pub trait CachedFile: FileSystem {
     /// may be called that takes the `i_rwsem` of a lower file.
     fn fill(inode: &Inode<Self>, pos: i64, dst: &mut BvecIter<'_>) -> Result;
 
-    /// Writes all of `src` to the store at `pos`.
+    /// Writes all of `src` to the store at `pos`. On an error, `src` stands where the first byte is
+    /// that was not written.
     ///
     /// Context: process context, may sleep; no folio lock is held, but folios are under writeback.
     fn write_back(inode: &Inode<Self>, pos: i64, src: &mut BvecIter<'_>) -> Result;

@@ -34,6 +34,7 @@ use core::{
 };
 use kernel::{
     alloc::KVVec,
+    page::PAGE_SIZE,
     prelude::*, //
 };
 
@@ -174,6 +175,13 @@ impl<T: CachedFile> Drop for Batch<'_, T> {
 }
 
 /// Writes one contiguous run to the store. `bvecs` has room for all parts of the batch.
+///
+/// Where the store refuses, it is asked page by page: one for which there is no room must not take
+/// along those that have theirs.
+///
+/// # Errors
+///
+/// The first with which a page was refused.
 fn write_run<T: CachedFile>(
     inode: &Inode<T>,
     run: &[DirtyPart],
@@ -188,7 +196,25 @@ fn write_run<T: CachedFile>(
     }
     // SAFETY: The folios are under writeback until the parts are finished, after this call.
     let mut iter = unsafe { BvecIter::new(Direction::FromPages, bvecs, len) };
-    T::write_back(inode, pos, &mut iter)
+    let place = |iter: &BvecIter<'_>| {
+        pos.saturating_add_unsigned(len.saturating_sub(iter.remaining()) as u64)
+    };
+    let (mut result, mut by_page) = (Ok(()), false);
+    while iter.remaining() > 0 {
+        let at = place(&iter);
+        let written = if by_page {
+            let to_next = PAGE_SIZE.saturating_sub(at as usize & (PAGE_SIZE - 1));
+            iter.with_next(to_next, |iter| T::write_back(inode, at, iter))
+        } else {
+            T::write_back(inode, at, &mut iter)
+        };
+        // The rest at once failed, but it may be one page of it that is to blame.
+        if by_page || iter.remaining() == 0 {
+            result = result.and(written);
+        }
+        by_page = written.is_err();
+    }
+    result
 }
 
 /// `address_space_operations::writepages`

@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = &[
     test("full.direct_write", direct_write).limit(120),
     test("full.mapped_store", mapped_store).limit(120),
     test("full.overwriting_needs_no_room", overwriting).limit(120),
+    test("full.neighbours_of_a_hole", neighbours_of_a_hole).limit(120),
     test("full.room_again", room_again).limit(120),
     test("failing.device_dies_under_load", device_dies).limit(120),
     test("failing.writes_refused_under_load", writes_refused).limit(120),
@@ -230,6 +231,33 @@ fn overwriting(ctx: &Ctx) -> Result<()> {
         at,
     )?;
     drop((map, direct, fd));
+    own.finish()
+}
+
+/// Pages over a hole find no room: that is reported, and those around them are on the lower.
+fn neighbours_of_a_hole(ctx: &Ctx) -> Result<()> {
+    const HOLE: usize = 20 * PAGE;
+    // More than a full lower still finds somewhere.
+    const BEHIND: usize = HOLE + (2 << 20);
+    const LEN: usize = BEHIND + 20 * PAGE;
+    let own = ctx.private(ctx.lower.kind, MIB)?;
+    let fd = file::create(&own.at("f"))?;
+    write_all(&fd, &pattern(OLD, 0, HOLE), 0)?;
+    let behind = BEHIND as u64;
+    write_all(&fd, &pattern(OLD, behind, LEN - BEHIND), behind)?;
+    file::fsync(&fd)?;
+    leave_room(&own, 0)?;
+    write_all(&fd, &pattern(NEW, 0, LEN), 0).context("writing to the cache")?;
+    let synced = file::fsync(&fd);
+    ensure!(
+        synced.is_err_and(is_full),
+        "fsync of pages without room: expected ENOSPC, saw {synced:?}"
+    );
+    let under = file::open(&own.under.join("f"), libc::O_RDONLY, 0)?;
+    let seen = file::pread_vec(&under, LEN, 0)?;
+    check("before the hole", &seen[..HOLE], NEW, 0)?;
+    check("behind the hole", &seen[BEHIND..], NEW, behind)?;
+    drop((under, fd));
     own.finish()
 }
 
