@@ -9,7 +9,10 @@ use super::{
         BvecIter,
         Direction, //
     },
-    fill::IOMAP_OPS,
+    fill::{
+        fill_to_end,
+        IOMAP_OPS, //
+    },
     folio::{
         offset_within,
         LockedFolio, //
@@ -156,11 +159,8 @@ impl<T: CachedFile> WriteOps<T> {
         let _nofs = NofsGuard::enter();
         // SAFETY: The folio stays locked through the call.
         let mut dst = unsafe { BvecIter::new(Direction::ToPages, slice::from_ref(&bvec), len) };
-        match T::fill(inode, pos, &mut dst) {
-            Ok(()) => {
-                dst.zero_rest();
-                0
-            }
+        match fill_to_end(inode, pos, &mut dst) {
+            Ok(()) => 0,
             Err(e) => e.to_errno(),
         }
     }

@@ -151,7 +151,7 @@ impl<T: CachedFile> Batch<T> {
     }
 }
 
-/// Reads one contiguous run from the store; what the store does not have reads as zeros.
+/// Reads one contiguous run from the store.
 fn fill_run<T: CachedFile>(inode: &Inode<T>, run: &[Part]) -> Result {
     let (pos, len) = part::extent(run)?;
     let mut bvecs = KVec::with_capacity(run.len(), GFP_KERNEL)?;
@@ -161,8 +161,29 @@ fn fill_run<T: CachedFile>(inode: &Inode<T>, run: &[Part]) -> Result {
     // SAFETY: The folios are locked and referenced by the page cache until the parts are finished,
     // which happens after this call; `len` is the sum.
     let mut iter = unsafe { BvecIter::new(Direction::ToPages, &bvecs, len) };
-    T::fill(inode, pos, &mut iter)?;
-    iter.zero_rest();
+    fill_to_end(inode, pos, &mut iter)
+}
+
+/// Reads from the store what lies within the file, and fills the rest of `dst` with zeros, as well
+/// as what the store does not have.
+///
+/// A store that is about to be cut still has what lay behind the new end. A mapping would show it.
+///
+/// # Errors
+///
+/// Those of [`CachedFile::fill`].
+pub(super) fn fill_to_end<T: CachedFile>(
+    inode: &Inode<T>,
+    pos: i64,
+    dst: &mut BvecIter<'_>,
+) -> Result {
+    let within = usize::try_from(inode.size().saturating_sub(pos)).unwrap_or(0);
+    dst.with_next(within, |dst| {
+        T::fill(inode, pos, dst)?;
+        dst.zero_rest();
+        Ok::<_, Error>(())
+    })?;
+    dst.zero_rest();
     Ok(())
 }
 

@@ -239,7 +239,7 @@ fn writer_waits_for_the_lock(ctx: &Ctx) -> Result<()> {
 }
 
 /// A page of memory that is mapped from another file, and in no cache.
-fn cold_source(ctx: &Ctx) -> Result<Slice> {
+pub fn cold_source(ctx: &Ctx) -> Result<Slice> {
     let fd = file::create(&ctx.at("source"))?;
     write_all(&fd, &pattern(CACHED, 0, PAGE), 0)?;
     file::fsync(&fd)?;

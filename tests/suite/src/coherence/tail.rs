@@ -3,15 +3,18 @@
 //! The end of the file: what was stored behind it never becomes part of the file (C9), and a direct
 //! read sees all of the file though the lower one is shorter (C6).
 
+use super::flight::cold_source;
+use super::race::Racer;
 use super::scene::{OLD, Scene, direct_read};
 use crate::harness::{Ctx, Test, test};
 use crate::pattern::{check, check_zero, pattern};
-use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
-use crate::sys::{Res, file};
-use anyhow::{Context, Result};
+use crate::sys::mem::{PAGE, READ, READ_WRITE, Region, Slice};
+use crate::sys::{Res, file, fscall, stat};
+use anyhow::{Context, Result, ensure};
 
 pub const TESTS: &[Test] = &[
     test("c9.stored_behind_the_end", stored_behind_the_end),
+    test("c9.read_while_truncated", read_while_truncated),
     test("c6.hole_behind_the_lower_end", hole_behind_the_lower_end),
 ];
 
@@ -58,6 +61,40 @@ fn stored_behind_the_end(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
+/// The file is cut, but the lower one is not yet, as somebody has its inode lock. What is read then
+/// of the last page ends where the file ends, and a mapping shows no more afterwards.
+fn read_while_truncated(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    const CUT: usize = 700;
+    let scene = Scene::new(ctx, 2 * PAGE)?;
+    let under = file::open(&ctx.under.join("scene"), libc::O_RDWR, 0)?;
+    let source = cold_source(ctx)?;
+    // The lower has it in its cache, so that reading needs no device.
+    file::pread_vec(&under, 2 * PAGE, 0)?;
+    let reads = ctx.lower.device.hold_reads()?;
+    // It takes the lower lock, and then its buffer has to come from the device.
+    let holder = Racer::start(move || file::pwrite_mem(&under, &source, PAGE as u64));
+    reads.wait_reads(1)?;
+    let cut = {
+        let fd = file::dup(&scene.cached)?;
+        Racer::start(move || file::ftruncate(&fd, CUT as i64))
+    };
+    ensure!(!cut.finished_soon(), "nobody holds the lower inode lock");
+    let size = stat::fstat(&scene.cached)?.size;
+    ensure!(
+        size == CUT as u64,
+        "the size is {size} before the lower is cut"
+    );
+    fscall::fadvise(&scene.cached, 0, 0, libc::POSIX_FADV_DONTNEED)?;
+    let map = Region::shared(&scene.cached, 0, PAGE, READ)?;
+    check("what is left", &map.load(0, CUT), OLD, 0)?;
+    reads.release()?;
+    holder.join()?.context("the write to the lower file")?;
+    cut.join()?.context("truncate")?;
+    check("what is left, afterwards", &map.load(0, CUT), OLD, 0)?;
+    check_zero("behind the end", &map.load(CUT, PAGE - CUT), CUT as u64)
+}
+
 /// Only the last page was written, and that is not on the lower yet, which ends before: what lies
 /// in front of it is a hole, not the end of the file.
 fn hole_behind_the_lower_end(ctx: &Ctx) -> Result<()> {
@@ -66,7 +103,7 @@ fn hole_behind_the_lower_end(ctx: &Ctx) -> Result<()> {
     let at = 8 * PAGE;
     file::pwrite(&fd, &pattern(OLD, at as u64, PAGE), at as u64)?;
     let seen = direct_read(&direct, 0, 4 * PAGE)?;
-    anyhow::ensure!(
+    ensure!(
         seen.len() == 4 * PAGE,
         "a direct read of a hole of {} bytes returned {}",
         4 * PAGE,
