@@ -450,9 +450,11 @@ impl DirectFile for Diofs {
         if let Err(error) = after {
             inode.set_mapping_error(error);
         }
-        if let Ok(bytes) = done.result {
-            publish_size(inode, done.range, bytes);
-        }
+        let bytes = match done.result {
+            Ok(bytes) => bytes,
+            Err(_) => grown_below(inode, done.range),
+        };
+        publish_size(inode, done.range, bytes);
         match after {
             // The caller still waits in its call and can be told. Otherwise `fsync` tells.
             Err(error) if done.context == Context::Caller && done.result.is_ok() => Err(error),
@@ -483,4 +485,13 @@ fn publish_size(inode: &Inode<Diofs>, range: ByteRange, bytes: usize) {
         inode.set_size(end);
         inode.size_extended(old);
     }
+}
+
+/// How much of a range on which a write has failed lies within the lower file. That can have grown
+/// all the same: what failed can be the sync of what was written. The upper file must not be the
+/// shorter one, or a later write behind its end would make what is there part of it.
+fn grown_below(inode: &Inode<Diofs>, range: ByteRange) -> usize {
+    let end = i64::try_from(range.end()).unwrap_or(i64::MAX);
+    let end = inode.data().lower.size().min(end);
+    usize::try_from(end.saturating_sub(range.start())).unwrap_or(0)
 }

@@ -7,7 +7,7 @@ use super::scene::{LIMIT, NEW, OLD, direct_read, write_all};
 use crate::harness::{Ctx, Private, Test, test};
 use crate::pattern::{check, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
-use crate::sys::{Errno, Res, file, fscall};
+use crate::sys::{Errno, Res, file, fscall, stat};
 use crate::twin::expect_errno;
 use anyhow::{Context, Result, bail, ensure};
 use std::os::fd::OwnedFd;
@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = &[
     test("c10.direct_write_over_dirty", direct_write_over_dirty),
     test("c10.read_error", read_error),
     test("c10.synchronous_write", synchronous_write),
+    test("c10.size_after_failed_sync", size_after_failed_sync),
 ];
 
 const LEN: usize = 16 * PAGE;
@@ -307,4 +308,32 @@ fn synchronous_write(ctx: &Ctx) -> Result<()> {
     );
     drop(sync);
     broken.mend()
+}
+
+/// A direct write that is to be synced extends the file, and the device refuses. With data=journal
+/// the lower file has grown by then: the upper one must not be shorter.
+fn size_after_failed_sync(ctx: &Ctx) -> Result<()> {
+    let mut own = ctx.private(ctx.lower.kind, 64)?;
+    let fd = file::create(&own.at("f"))?;
+    write_all(&fd, &pattern(OLD, 0, PAGE), 0)?;
+    file::fsync(&fd)?;
+    let direct = file::open_direct(&own.at("f"))?;
+    let data = Slice::of(&pattern(NEW, PAGE as u64, PAGE))?;
+    file::sync();
+    own.lower.device.fail_writes()?;
+    let write = file::pwritev(&direct, &[data], PAGE as u64, file::RWF_DSYNC);
+    ensure!(
+        write.is_err(),
+        "a dead device: expected an error, saw {write:?}"
+    );
+    let above = stat::fstat(&fd)?.size;
+    let below = std::fs::metadata(own.under.join("f"))?.len();
+    ensure!(
+        above == below,
+        "after {write:?} the file has {above} bytes, the lower one {below}"
+    );
+    drop((fd, direct));
+    own.lower.device.pass()?;
+    own.umount_stack().context("unmounting after it")?;
+    own.lower.umount().context("unmounting the lower after it")
 }
