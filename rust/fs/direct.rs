@@ -160,7 +160,7 @@ fn with_buffer(
 ) -> Result<Outcome, Failure> {
     let inode = kiocb.inode();
     let total = iter.remaining();
-    let mem_align = kiocb.file().data().mem_align;
+    let mem_align = kiocb.file().data().mem_align()?;
     let Some(buffer) = PinnedBuffer::pin(inode, iter, direction, mem_align)? else {
         return Err(Failure::Mapped);
     };
@@ -317,7 +317,7 @@ fn write_locked(
 ) -> Result<Outcome, Failure> {
     let inode = kiocb.inode();
     let file = kiocb.file().data().lower.clone();
-    if kiocb.file().data().mem_align == 0 {
+    if kiocb.file().data().falls_back() {
         stats(inode).fallbacks.inc();
     }
     let nowait = kiocb.is_nowait();

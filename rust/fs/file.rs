@@ -30,7 +30,11 @@ use crate::vfs::{
 };
 use kernel::{
     bindings,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        ordering::Relaxed,
+        Atomic, //
+    },
 };
 
 /// Private data of an open file.
@@ -42,7 +46,34 @@ pub struct OpenData {
     pub can_direct: bool,
     /// The alignment of memory that direct I/O needs; zero if the lower file answers direct
     /// requests through its cache.
-    pub mem_align: u32,
+    mem_align: Atomic<u32>,
+}
+
+impl OpenData {
+    /// The alignment of memory that direct I/O needs, or zero.
+    ///
+    /// A lower file that has answered through its cache, because it was small enough to have no
+    /// blocks, say, can have changed its mind: it is asked again.
+    ///
+    /// Context: process context, may sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of asking the lower filesystem.
+    pub fn mem_align(&self) -> Result<u32> {
+        let known = self.mem_align.load(Relaxed);
+        if known != 0 {
+            return Ok(known);
+        }
+        let (mem_align, _) = self.lower.direct_alignment()?;
+        self.mem_align.store(mem_align, Relaxed);
+        Ok(mem_align)
+    }
+
+    /// Whether the lower file, when last asked, answered direct requests through its cache.
+    pub fn falls_back(&self) -> bool {
+        self.mem_align.load(Relaxed) == 0
+    }
 }
 
 /// The flags of an open call that go to the lower file. `O_DIRECT`, `O_APPEND` and the kinds of
@@ -77,7 +108,7 @@ impl RegularFile for Diofs {
                 let data = OpenData {
                     lower,
                     can_direct,
-                    mem_align,
+                    mem_align: Atomic::new(mem_align),
                 };
                 Ok(KBox::new(data, GFP_KERNEL)?)
             })

@@ -3,6 +3,7 @@
 //! The counters are there and count.
 
 use crate::harness::{Ctx, Test, test};
+use crate::lower::Kind;
 use crate::pattern::pattern;
 use crate::stats::{KEYS, Stats};
 use crate::sys::aio::{Aio, Request};
@@ -14,6 +15,7 @@ use std::time::Duration;
 pub const TESTS: &[Test] = &[
     test("statistics.complete", complete).once(),
     test("statistics.count", count).once(),
+    test("statistics.fallbacks", fallbacks).once(),
 ];
 
 fn complete(ctx: &Ctx) -> Result<()> {
@@ -70,4 +72,30 @@ fn count(ctx: &Ctx) -> Result<()> {
     );
     ensure!(grown("invalidate_failures")? == 0, "an invalidation failed");
     Ok(())
+}
+
+/// A file that lies in its inode has no direct I/O; when it has grown out of there it has.
+fn fallbacks(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let own = ctx.private_with(Kind::Ext4Block4k, &["-O", "inline_data"], 64)?;
+    let fd = file::create(&own.at("f"))?;
+    file::pwrite(&fd, b"in the inode", 0)?;
+    file::fsync(&fd)?;
+    // As long as it is open, what was known of the empty file is.
+    drop(fd);
+    let direct = file::open_direct(&own.at("f"))?;
+    let count = || Stats::of(&own.up)?.get("fallbacks");
+    let write = |at: u64| -> Result<u64> {
+        let before = count()?;
+        file::pwrite_mem(&direct, &Slice::of(&pattern(1, at, PAGE))?, at)?;
+        Ok(count()? - before)
+    };
+    // It does not fit into the inode, which the lower sees when it is there.
+    ensure!(write(0)? == 1, "a file in its inode was written directly");
+    for at in [0, PAGE as u64] {
+        let more = write(at)?;
+        ensure!(more == 0, "{more} fallbacks for a file that has blocks");
+    }
+    drop(direct);
+    own.finish()
 }

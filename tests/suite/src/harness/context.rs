@@ -64,8 +64,13 @@ impl Ctx<'_> {
     /// Makes a lower of its own for a test that fills or breaks it, with the filesystem under test
     /// mounted on it.
     pub fn private(&self, kind: Kind, mib: u64) -> Result<Private> {
+        self.private_with(kind, &[], mib)
+    }
+
+    /// Like [`Ctx::private`], with more arguments for `mkfs.ext4`.
+    pub fn private_with(&self, kind: Kind, more: &[&str], mib: u64) -> Result<Private> {
         let device = Device::make(&self.mapper, PRIVATE_DEVICE, &self.spare.limited(mib))?;
-        let lower = Lower::make(kind, device, &self.work.join("private"))?;
+        let lower = Lower::make_with(kind, more, device, &self.work.join("private"))?;
         Private::over(lower, self.fs, &self.work)
     }
 
