@@ -34,7 +34,11 @@ use kernel::{
     static_lock_class,
     sync::{
         atomic::{
-            ordering::Relaxed,
+            ordering::{
+                Acquire,
+                Relaxed,
+                Release, //
+            },
             Atomic, //
         },
         barrier::{
@@ -146,7 +150,8 @@ impl RangeSet {
     /// What those members say of `range` that entered before `number` was given out.
     fn gate_before(&self, range: ByteRange, number: u64) -> Gate {
         barrier::smp_mb(Full);
-        if self.members.load(Relaxed) == 0 {
+        // Who sees that a member has left also sees what that did before.
+        if self.members.load(Acquire) == 0 {
             return Gate::Open;
         }
         let mut gate = Gate::Open;
@@ -303,7 +308,7 @@ impl RangeTicket {
         let mut tree = set.tree.lock();
         // SAFETY: By the type invariants the node was linked in this tree.
         unsafe { bindings::interval_tree_remove(self.node.get(), ptr::from_mut(&mut tree.root)) };
-        set.members.add(-1, Relaxed);
+        let _ = set.members.fetch_sub(1, Release);
         drop(tree);
         set.waiters.wake_all();
     }
