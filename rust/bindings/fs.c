@@ -49,6 +49,11 @@ void diofs_helper_inode_unlock_shared(struct inode *inode)
 	inode_unlock_shared(inode);
 }
 
+bool diofs_helper_inode_is_contended(struct inode *inode)
+{
+	return rwsem_is_contended(&inode->i_rwsem);
+}
+
 void diofs_helper_inode_dio_begin(struct inode *inode)
 {
 	inode_dio_begin(inode);

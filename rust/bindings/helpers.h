@@ -19,6 +19,7 @@ bool diofs_helper_inode_trylock(struct inode *inode);
 void diofs_helper_inode_lock_shared(struct inode *inode);
 bool diofs_helper_inode_trylock_shared(struct inode *inode);
 void diofs_helper_inode_unlock_shared(struct inode *inode);
+bool diofs_helper_inode_is_contended(struct inode *inode);
 void diofs_helper_inode_dio_begin(struct inode *inode);
 void diofs_helper_inode_dio_end(struct inode *inode);
 unsigned int diofs_helper_inode_state_read_once(struct inode *inode);

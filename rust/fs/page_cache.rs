@@ -92,6 +92,10 @@ impl CachedFile for Diofs {
         }
     }
 
+    fn store_is_contended(inode: &Inode<Self>) -> bool {
+        inode.data().lower.is_contended()
+    }
+
     fn direct_io(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome> {
         direct::direct_io(kiocb, iter)
     }

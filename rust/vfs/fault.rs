@@ -81,6 +81,10 @@ impl<T: RegularFile> VmOps<T> {
         ) {
             (_, Wake::Ready | Wake::Overtaken) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
             (_, Wake::Killed) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+            // With nobody waiting for a lock of the store, it is the device that takes its time.
+            (Gate::Closed, Wake::TimedOut) if !T::store_is_contended(inode) => {
+                bindings::vm_fault_reason_VM_FAULT_NOPAGE
+            }
             (Gate::Closed, Wake::TimedOut) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
             // The one who is closing the gate may wait for what this task holds, and will look at
             // the cache again: go on.

@@ -113,6 +113,18 @@ impl LowerInode {
         }
     }
 
+    /// Whether somebody waits for the `i_rwsem` of the inode, or may be waiting for that of an inode
+    /// below, if there is one.
+    ///
+    /// Context: any. The answer can be history at once.
+    pub fn is_contended(&self) -> bool {
+        // SAFETY: The inode lives, and its superblock as long as it does.
+        unsafe {
+            (*(*self.as_raw()).i_sb).s_stack_depth > 0
+                || bindings::inode_is_contended(self.as_raw())
+        }
+    }
+
     /// The file size.
     pub fn size(&self) -> i64 {
         // SAFETY: The inode lives.

@@ -99,9 +99,15 @@ pub trait CachedFile: FileSystem {
     ///
     /// A task that holds the lower file's `i_rwsem` and touches a mapping of the upper file can
     /// wait for a writer that waits for that very lock. This limit ends it: the read goes on, with
-    /// data that may be superseded, and the store fails. Those who have no such lock come in by the
-    /// same way and cannot be told apart.
+    /// data that may be superseded, and the store fails if [`CachedFile::store_is_contended`]. Those
+    /// who have no such lock come in by the same way and cannot be told apart.
     const FAULT_LIMIT_MS: u32;
+
+    /// Whether somebody waits for a lock of the lower file that another task has.
+    ///
+    /// Context: process context; nothing is waited for. The answer can be history at once, but a
+    /// deadlock does not go away by itself.
+    fn store_is_contended(inode: &Inode<Self>) -> bool;
 }
 
 /// How long a read or a store steps aside for one who is closing the gate, in milliseconds: so that

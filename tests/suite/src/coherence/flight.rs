@@ -12,6 +12,7 @@ use crate::lower::Kind;
 use crate::pattern::{check, pattern};
 use crate::stats::Stats;
 use crate::sys::mem::{PAGE, READ, READ_WRITE, Region, Slice};
+use crate::sys::process::{self, Exit};
 use crate::sys::{Res, file, fscall};
 use anyhow::{Context, Result, ensure};
 use std::os::fd::OwnedFd;
@@ -21,6 +22,9 @@ use std::time::{Duration, Instant};
 pub const TESTS: &[Test] = &[
     test("c1.dropped_before_submission", dropped_before_submission),
     test("c5.writer_waits_for_the_lock", writer_waits_for_the_lock),
+    test("c5.store_outwaits_the_device", store_outwaits_the_device)
+        .limit(150)
+        .once(),
 ];
 
 const LEN: usize = 64 * PAGE;
@@ -154,6 +158,41 @@ fn give_up(ctx: &Ctx) -> Result<()> {
         check(what, &direct_read(&direct, at, len)?, tag, at as u64)?;
     }
     drop((fd, direct, maps));
+    own.finish()
+}
+
+/// A store waits for a direct write for as long as the device does, which is more than a minute.
+fn store_outwaits_the_device(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    // Without a journal, as above.
+    let own = ctx.private(Kind::Ext2Block4k, 64)?;
+    let fd = file::create(&own.at("f"))?;
+    write_all(&fd, &pattern(OLD, 0, PAGE), 0)?;
+    file::fsync(&fd)?;
+    let direct = file::open_direct(&own.at("f"))?;
+    let map = Region::shared(&fd, 0, PAGE, READ_WRITE)?;
+    file::sync();
+    let hold = own.lower.device.hold_writes()?;
+    let mut queue = Queue::new(Engine::Aio, 1)?;
+    queue.write(&direct, &Slice::of(&pattern(NEW, 0, 512))?, 0)?;
+    hold.wait_writes(1)?;
+    let place = 2048u64;
+    let mut storer = process::fork(|| {
+        map.store(place as usize, &pattern(CACHED, place, 100));
+        Vec::new()
+    })?;
+    let early = storer.wait(Duration::from_secs(70))?;
+    hold.release()?;
+    ensure!(early.is_none(), "in flight: a store ended with {early:?}");
+    let n = queue.reap(1, LIMIT)?[0].result;
+    ensure!(n == Ok(512), "a direct write of 512 bytes returned {n:?}");
+    let end = storer.wait(LIMIT)?;
+    ensure!(end == Some(Exit::Code(0)), "a store ended with {end:?}");
+    file::fsync(&fd)?;
+    let seen = direct_read(&direct, 0, PAGE)?;
+    check("the direct write", &seen[..512], NEW, 0)?;
+    check("the store", &seen[2048..2148], CACHED, place)?;
+    drop((fd, direct, map));
     own.finish()
 }
 
