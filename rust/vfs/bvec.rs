@@ -7,7 +7,14 @@
 
 use super::iov::iter_count;
 use crate::bindings;
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    ops::Deref, //
+};
+use kernel::{
+    alloc::KVVec,
+    prelude::*, //
+};
 
 /// Which way the data go.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,6 +30,108 @@ impl Direction {
         match self {
             Direction::FromPages => bindings::ITER_SOURCE,
             Direction::ToPages => bindings::ITER_DEST,
+        }
+    }
+}
+
+/// So many page ranges need no allocation: those of most requests of 16 KiB.
+const FEW: usize = 4;
+
+/// An array of page ranges. A short one lies in place.
+///
+/// # Invariants
+///
+/// With [`BvecArray::Few`], `len <= FEW`, and that many elements at the beginning are in use.
+pub(super) enum BvecArray {
+    /// In place.
+    Few {
+        array: [bindings::bio_vec; FEW],
+        len: usize,
+    },
+    /// Allocated.
+    Many(KVVec<bindings::bio_vec>),
+}
+
+impl BvecArray {
+    /// An empty array with room for `capacity` elements.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn with_capacity(capacity: usize) -> Result<Self> {
+        if capacity > FEW {
+            return Ok(Self::Many(KVVec::with_capacity(capacity, GFP_KERNEL)?));
+        }
+        // INVARIANT: None is in use.
+        Ok(Self::Few {
+            array: Default::default(),
+            len: 0,
+        })
+    }
+
+    /// Where further elements go, and for how many there is room.
+    pub(super) fn spare(&mut self) -> (*mut bindings::bio_vec, usize) {
+        match self {
+            Self::Few { array, len } => {
+                let spare = array.get_mut(*len..).unwrap_or_default();
+                (spare.as_mut_ptr(), spare.len())
+            }
+            Self::Many(array) => {
+                let spare = array.spare_capacity_mut();
+                (spare.as_mut_ptr().cast(), spare.len())
+            }
+        }
+    }
+
+    /// Takes `count` further elements into use.
+    ///
+    /// # Safety
+    ///
+    /// There is room for them, and they were written to where [`BvecArray::spare`] says.
+    pub(super) unsafe fn extend(&mut self, count: usize) {
+        match self {
+            // INVARIANT: The caller guarantees that there is room.
+            Self::Few { len, .. } => *len = len.saturating_add(count),
+            // SAFETY: The caller guarantees both.
+            Self::Many(array) => unsafe { array.inc_len(count) },
+        }
+    }
+
+    /// Adds an element for which there is room.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is none.
+    pub(super) fn push(&mut self, bvec: bindings::bio_vec) -> Result {
+        let (spare, room) = self.spare();
+        if room == 0 {
+            return Err(ENOMEM);
+        }
+        // SAFETY: There is room for one at `spare`.
+        unsafe {
+            spare.write(bvec);
+            self.extend(1);
+        }
+        Ok(())
+    }
+
+    /// Empties the array.
+    pub(super) fn clear(&mut self) {
+        match self {
+            // INVARIANT: None is in use.
+            Self::Few { len, .. } => *len = 0,
+            Self::Many(array) => array.clear(),
+        }
+    }
+}
+
+impl Deref for BvecArray {
+    type Target = [bindings::bio_vec];
+
+    fn deref(&self) -> &[bindings::bio_vec] {
+        match self {
+            Self::Few { array, len } => array.get(..*len).unwrap_or_default(),
+            Self::Many(array) => array,
         }
     }
 }

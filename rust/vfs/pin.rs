@@ -11,6 +11,7 @@
 
 use super::{
     bvec::{
+        BvecArray,
         BvecIter,
         Direction, //
     },
@@ -21,7 +22,6 @@ use super::{
 };
 use crate::bindings;
 use kernel::{
-    alloc::KVVec,
     page::{
         Page,
         PAGE_SIZE, //
@@ -49,7 +49,7 @@ enum Held {
 ///
 /// `bvecs` names `len` bytes of pages that stay valid until this is dropped: kept as `held` says.
 pub struct PinnedBuffer {
-    bvecs: KVVec<bindings::bio_vec>,
+    bvecs: BvecArray,
     len: usize,
     held: Held,
     direction: Direction,
@@ -91,7 +91,7 @@ impl PinnedBuffer {
         };
         // INVARIANT: No bytes, no pages.
         let mut buffer = Self {
-            bvecs: KVVec::with_capacity(pages.max(1) as usize, GFP_KERNEL)?,
+            bvecs: BvecArray::with_capacity(pages.max(1) as usize)?,
             len: 0,
             held: if pinned { Held::Pinned } else { Held::ByCaller },
             direction,
@@ -118,7 +118,7 @@ impl PinnedBuffer {
     ///
     /// `EINVAL` if the pages hold fewer bytes, `ENOMEM`.
     pub(super) fn of_pages(pages: Arc<KVec<Page>>, len: usize) -> Result<Self> {
-        let mut bvecs = KVVec::with_capacity(pages.len(), GFP_KERNEL)?;
+        let mut bvecs = BvecArray::with_capacity(pages.len())?;
         let mut left = len;
         for page in pages.iter() {
             let part = left.min(PAGE_SIZE);
@@ -128,7 +128,7 @@ impl PinnedBuffer {
                 bv_len: part as u32,
                 bv_offset: 0,
             };
-            bvecs.push(bvec, GFP_KERNEL)?;
+            bvecs.push(bvec)?;
         }
         if left > 0 {
             return Err(EINVAL);
@@ -161,19 +161,17 @@ impl PinnedBuffer {
 
     /// Extracts some more of `iter`, at least one byte.
     fn extract(&mut self, iter: &mut IovIter<'_>, mem_align_mask: u32) -> Result {
-        let filled = self.bvecs.len();
-        let room = self.bvecs.capacity().saturating_sub(filled);
+        let (spare, room) = self.bvecs.spare();
         let max = u16::try_from(room).unwrap_or(u16::MAX);
         if max == 0 {
             return Err(EFAULT);
         }
         let mut count: u16 = 0;
-        let spare = self.bvecs.spare_capacity_mut().as_mut_ptr();
         // SAFETY: The iterator is valid, and there is room for `max` elements at `spare`.
         let got = unsafe {
             bindings::iov_iter_extract_bvecs(
                 iter.as_raw(),
-                spare.cast(),
+                spare,
                 iter.remaining(),
                 &mut count,
                 max,
@@ -187,8 +185,8 @@ impl PinnedBuffer {
             Err(_) => return Err(Error::from_errno(got as c_int)),
         };
         // INVARIANT: `count` more elements were initialised, which name `got` more bytes.
-        // SAFETY: As above; `count <= max`, which fits into the capacity.
-        unsafe { self.bvecs.inc_len(usize::from(count)) };
+        // SAFETY: As above; `count <= max`, for which there is room.
+        unsafe { self.bvecs.extend(usize::from(count)) };
         self.len = self.len.saturating_add(got);
         Ok(())
     }
@@ -237,7 +235,7 @@ impl PinnedBuffer {
     /// Unpins the pages, and names none any more.
     fn unpin(&mut self, redirty: bool) {
         if matches!(self.held, Held::Pinned) {
-            for bvec in &self.bvecs {
+            for bvec in self.bvecs.iter() {
                 let bytes = (bvec.bv_offset as usize).saturating_add(bvec.bv_len as usize);
                 // SAFETY: By the type invariants this owns a pin of each page of the range.
                 unsafe {
@@ -257,7 +255,7 @@ impl PinnedBuffer {
 
     /// Dirties the pages to read into.
     fn mark_dirty(&self) {
-        for bvec in &self.bvecs {
+        for bvec in self.bvecs.iter() {
             // SAFETY: By the type invariants the pages are live; no locks are held.
             unsafe { bindings::folio_mark_dirty_lock(bindings::page_folio(bvec.bv_page)) };
         }
