@@ -46,6 +46,14 @@ struct Users {
     file: Option<CacheFile>,
 }
 
+impl Users {
+    /// The lower file, if it is open for `access`.
+    fn open_for(&self, access: Access) -> Option<CacheFile> {
+        let file = self.file.as_ref()?;
+        (access == Access::Read || file.file.can_write()).then(|| file.clone())
+    }
+}
+
 /// The part of an inode's private data that input and output need.
 #[pin_data]
 pub struct IoState {
@@ -96,17 +104,26 @@ pub fn closed(inode: &Inode<Diofs>) {
 ///
 /// Those of opening the lower file.
 pub fn cache_file(inode: &Inode<Diofs>, access: Access) -> Result<CacheFile> {
-    let mut users = inode.data().io.users.lock();
-    if let Some(file) = &users.file {
-        if access == Access::Read || file.file.can_write() {
-            return Ok(file.clone());
-        }
+    let known = inode.data().io.users.lock().open_for(access);
+    if let Some(file) = known {
+        return Ok(file);
     }
+    // Not under the lock: the lower file can be one of this filesystem too, with a lock of the same
+    // class.
     let file = open_lower(inode, access)?;
-    // With no open file above there is nobody to close it.
-    if users.opens > 0 {
-        users.file = Some(file.clone());
+    let mut users = inode.data().io.users.lock();
+    if let Some(others) = users.open_for(access) {
+        drop(users);
+        return Ok(others);
     }
+    // With no open file above there is nobody to close it.
+    let old = if users.opens > 0 {
+        users.file.replace(file.clone())
+    } else {
+        None
+    };
+    drop(users);
+    drop(old);
     Ok(file)
 }
 
