@@ -20,6 +20,7 @@ use crate::vfs::{
     },
     cred::without_reserves,
     lower::{
+        ErrorCursor,
         LowerPath,
         PrivateMount, //
     },
@@ -50,6 +51,8 @@ pub struct SuperData {
     pub options: Options,
     /// The statistics.
     pub stats: Stats,
+    /// Which errors of the lower filesystem's write-back `syncfs(2)` has been told of.
+    lower_errors: ErrorCursor,
 }
 
 #[vtable]
@@ -73,11 +76,16 @@ impl SuperOperations for Diofs {
     fn sync_fs(sb: &SuperBlock<Self>, wait: bool) -> Result {
         // The VFS wrote our pages into the lower filesystem, possibly after its own turn in
         // `sync(2)`, so it has to be synced again.
-        if wait {
-            sb.data().root.mount.sync_filesystem()
-        } else {
-            Ok(())
+        if !wait {
+            return Ok(());
         }
+        let mount = &sb.data().root.mount;
+        let synced = mount.sync_filesystem();
+        // What was written back to the lower filesystem was written back from there, or was not.
+        if let Err(error) = mount.new_error(&sb.data().lower_errors) {
+            sb.set_error(error);
+        }
+        synced
     }
 
     fn show_options(sb: &SuperBlock<Self>, m: &SeqFile) {
@@ -124,6 +132,7 @@ impl Mount for Diofs {
             mounter: without_reserves()?,
             options: Options::new(options),
             stats: Stats::zero(),
+            lower_errors: lower.mount.error_cursor(),
         };
         Ok(KBox::pin(data, GFP_KERNEL)?)
     }

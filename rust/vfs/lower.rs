@@ -6,6 +6,7 @@
 //! [`include/linux/dcache.h`](srctree/include/linux/dcache.h)
 
 pub use super::lower_mount::{
+    ErrorCursor,
     LowerMount,
     PrivateMount, //
 };

@@ -19,9 +19,18 @@ use kernel::{
         to_result, //
     },
     prelude::*,
-    sync::aref::AlwaysRefCounted,
+    sync::{
+        aref::AlwaysRefCounted,
+        atomic::{
+            ordering::Relaxed,
+            Atomic, //
+        }, //
+    },
     types::Opaque, //
 };
+
+/// Up to which one the errors of a filesystem's write-back are known.
+pub struct ErrorCursor(Atomic<u32>);
 
 /// A mount of the lower filesystem.
 #[repr(transparent)]
@@ -102,6 +111,31 @@ impl LowerMount {
             bindings::up_read(&raw mut (*sb).s_umount);
             ret
         })
+    }
+
+    /// Where errors of the filesystem's write-back begin that are to be told from now on.
+    pub fn error_cursor(&self) -> ErrorCursor {
+        // SAFETY: The superblock lives as long as the mount.
+        let now = unsafe { bindings::errseq_sample(&raw mut (*self.super_block_raw()).s_wb_err) };
+        ErrorCursor(Atomic::new(now))
+    }
+
+    /// The last error of the filesystem's write-back behind the cursor, which moves on. One of
+    /// several that ask at the same time is told.
+    pub fn new_error(&self, cursor: &ErrorCursor) -> Result {
+        let before = cursor.0.load(Relaxed);
+        let mut seen = before;
+        // SAFETY: The superblock lives as long as the mount; `seen` is ours.
+        let error = unsafe {
+            bindings::errseq_check_and_advance(
+                &raw mut (*self.super_block_raw()).s_wb_err,
+                &mut seen,
+            )
+        };
+        match cursor.0.cmpxchg(before, seen, Relaxed) {
+            Ok(_) => to_result(error),
+            Err(_) => Ok(()),
+        }
     }
 }
 

@@ -71,6 +71,12 @@ impl<T: FileSystem> SuperBlock<T> {
         unsafe { &*(*self.as_raw()).s_fs_info.cast() }
     }
 
+    /// Records an error of write-back for the next `syncfs` of every open file.
+    pub fn set_error(&self, error: Error) {
+        // SAFETY: The superblock lives.
+        unsafe { bindings::errseq_set(&raw mut (*self.as_raw()).s_wb_err, error.to_errno()) };
+    }
+
     /// How many filesystems are stacked below this one.
     pub fn stack_depth(&self) -> i32 {
         // SAFETY: The superblock lives; the depth is constant once inodes exist.

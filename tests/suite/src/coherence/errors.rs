@@ -18,6 +18,7 @@ pub const TESTS: &[Test] = &[
         everybody_once,
     ),
     test("c10.write_back_error_by_sync", by_sync),
+    test("c10.write_back_error_by_syncfs", by_syncfs),
     test("c10.mapped_store", mapped_store),
     test("c10.direct_write", direct_write),
     test("c10.direct_write_over_dirty", direct_write_over_dirty),
@@ -143,6 +144,26 @@ fn by_sync(ctx: &Ctx) -> Result<()> {
     expect_once("fsync of the writer", &writer)?;
     expect_once("fsync of another", &broken.fd)?;
     drop(writer);
+    broken.mend()
+}
+
+/// To sync the filesystem tells of errors too, of the lower one's write-back as well: once to each
+/// descriptor.
+fn by_syncfs(ctx: &Ctx) -> Result<()> {
+    need_plain_data(ctx)?;
+    let broken = Broken::new(ctx)?;
+    let other = broken.open()?;
+    broken.fail()?;
+    file::pwrite(
+        &broken.fd,
+        &pattern(CACHED, bad_offset(), PAGE),
+        bad_offset(),
+    )?;
+    for fd in [&broken.fd, &other] {
+        expect_errno("syncfs", file::syncfs(fd), libc::EIO)?;
+        file::syncfs(fd).context("syncfs, the second time")?;
+    }
+    drop(other);
     broken.mend()
 }
 
