@@ -8,9 +8,10 @@ REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/diofs
 FLAVOUR=${FLAVOUR:-cloud-amd64}
 KERNEL=${KERNEL:-stock}
+RUNNER=${RUNNER:-qemu}
 OUT=$REPO/out
 SUITE=trixie
-export CACHE FLAVOUR KERNEL OUT SUITE
+export CACHE FLAVOUR KERNEL RUNNER OUT SUITE
 
 say() { printf '%s\n' "$*" >&2; }
 die() {
@@ -27,6 +28,9 @@ tree_dir() {
 	key=$({ echo "$SUITE"; packages; } | sha256sum | cut -c1-12)
 	echo "$CACHE/tree-$SUITE-$key"
 }
+
+# virtme_dir: the virtme-ng that virtme-ng.txt asks for
+virtme_dir() { echo "$CACHE/virtme-ng-$(sha256sum <"$REPO/scripts/virtme-ng.txt" | cut -c1-12)"; }
 
 # kernel_dir: the directory of the kernel in use, which set-up names in a file.
 # Whatever KERNEL is, it holds build/ (a KDIR), vmlinuz and usr/lib/modules/.
