@@ -35,7 +35,7 @@ pub fn run(plan: &Plan, tests: &[Test]) -> Result<bool> {
         mapper,
         room,
         log: KernelLog::open(),
-        report: Report::default(),
+        report: Report::to(std::io::stdout()),
     };
     say(&format!("seed {}", plan.seed));
     for kind in &plan.lowers {
