@@ -8,7 +8,7 @@ use super::report::{Report, Verdict, say};
 use super::{Plan, Skip, Test, hang};
 use crate::lower::disk::Room;
 use crate::lower::stack::Stack;
-use crate::lower::{Device, Kind, Lower, mounts_below};
+use crate::lower::{Device, Kind, Lower, device, mounts_below};
 use crate::sys::dm::Mapper;
 use crate::sys::process::{self, Child, Exit, PANICKED};
 use crate::sys::{mount, path};
@@ -154,7 +154,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Says what a hung test was doing, then kills it; its device lets go so that it can die.
+    /// Says what a hung test was doing, then kills it; its devices let go so that it can die.
     fn end_hung(&self, child: &mut Child, lower: &Lower) {
         hang::describe(child.pid()).iter().for_each(|l| say(l));
         self.log.news();
@@ -162,6 +162,9 @@ impl Runner<'_> {
         self.log.news().iter().for_each(|l| say(&format!("  {l}")));
         process::kill_group(child.pid());
         let _ = lower.device.pass();
+        for name in [PRIVATE_DEVICE, BOTTOM_DEVICE] {
+            let _ = device::give_up(&self.mapper, name);
+        }
         if let Ok(Some(_)) = child.wait(Duration::from_secs(10)) {
             let _ = self.mapper.remove(PRIVATE_DEVICE);
             let _ = self.mapper.remove(BOTTOM_DEVICE);

@@ -69,12 +69,7 @@ impl Device {
 
     /// Puts another table in force. Whatever the old one holds back goes through first.
     fn table(&self, table: &[Target]) -> Result<()> {
-        let name = &self.name;
-        self.mapper
-            .load(name, table)
-            .with_context(|| format!("loading a table of type {}", table[0].kind))?;
-        self.mapper.suspend(name).context("suspending the device")?;
-        self.mapper.resume(name).context("resuming the device")
+        switch(&self.mapper, &self.name, table)
     }
 
     /// One target for the whole device.
@@ -156,6 +151,27 @@ impl Drop for Device {
     fn drop(&mut self) {
         let _ = remove(&self.mapper, &self.name);
     }
+}
+
+fn switch(mapper: &Mapper, name: &str, table: &[Target]) -> Result<()> {
+    mapper
+        .load(name, table)
+        .with_context(|| format!("loading a table of type {}", table[0].kind))?;
+    mapper.suspend(name).context("suspending the device")?;
+    mapper.resume(name).context("resuming the device")
+}
+
+/// Has a device that somebody else has made let go of what it holds, and fail every request: who
+/// waits for it can die.
+pub fn give_up(mapper: &Mapper, name: &str) -> Result<()> {
+    let size = format!("/sys/block/dm-{}/size", mapper.minor(name)?);
+    let error = Target {
+        start: 0,
+        sectors: std::fs::read_to_string(size)?.trim().parse()?,
+        kind: "error",
+        params: String::new(),
+    };
+    switch(mapper, name, &[error])
 }
 
 /// Removes a device; one that is still held open for a moment is waited for.

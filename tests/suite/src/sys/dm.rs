@@ -10,6 +10,7 @@ use std::path::Path;
 const CREATE: u64 = 3;
 const REMOVE: u64 = 4;
 const SUSPEND: u64 = 6;
+const STATUS: u64 = 7;
 const TABLE_LOAD: u64 = 9;
 const TABLE_STATUS: u64 = 12;
 
@@ -43,9 +44,12 @@ impl Mapper {
 
     /// Makes a device without a table; returns its minor number.
     pub fn create(&self, name: &str) -> Res<u64> {
-        let answer = self.call(CREATE, name, 0, &[])?;
-        let dev = u64_at(&answer, 40);
-        Ok((dev & 0xff) | ((dev >> 12) & 0xfff00))
+        Ok(minor(&self.call(CREATE, name, 0, &[])?))
+    }
+
+    /// The minor number of a device that there is.
+    pub fn minor(&self, name: &str) -> Res<u64> {
+        Ok(minor(&self.call(STATUS, name, 0, &[])?))
     }
 
     pub fn remove(&self, name: &str) -> Res<()> {
@@ -84,6 +88,12 @@ impl Mapper {
         check_unit(unsafe { libc::ioctl(self.control.as_raw_fd(), number, buf.as_mut_ptr()) })?;
         Ok(buf)
     }
+}
+
+/// The minor number in an answer of the kernel.
+fn minor(answer: &[u8]) -> u64 {
+    let dev = u64_at(answer, 40);
+    (dev & 0xff) | ((dev >> 12) & 0xfff00)
 }
 
 /// A request as the kernel lays it out: a header, then for a table each target and its parameters.
