@@ -17,6 +17,7 @@ use crate::sys::file;
 use crate::sys::mem::{PAGE, Slice};
 use crate::sys::uring::Uring;
 use anyhow::{Context, Result, ensure};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
@@ -80,7 +81,7 @@ fn aio_reads(ctx: &Ctx) -> Result<()> {
         .enumerate()
         .map(|(i, b)| Request::read(&scene.direct, b, place(i)))
         .collect();
-    let hold = ctx.lower.device.hold_reads()?;
+    let hold = ctx.lower.hold_reads()?;
     let (_spare, racer) = submit_all(requests)?;
     let mut aio = submitted(racer, "reads")?;
     hold.wait_reads(DEPTH as u64)
@@ -140,7 +141,7 @@ fn aio_writes_into_holes(ctx: &Ctx) -> Result<()> {
 fn hold_aio_writes(ctx: &Ctx, scene: &Scene) -> Result<()> {
     scene.settle()?;
     let requests = write_requests(scene)?;
-    let hold = ctx.lower.device.hold_writes()?;
+    let hold = ctx.lower.hold_writes()?;
     let (_spare, racer) = submit_all(requests)?;
     let mut aio = submitted(racer, "writes")?;
     hold.wait_writes(DEPTH as u64)
@@ -170,7 +171,7 @@ fn uring_writes(ctx: &Ctx) -> Result<()> {
         let data = Slice::of(&pattern(NEW, place(i), PAGE))?;
         ring.write(&scene.direct, &data, place(i))?;
     }
-    let hold = ctx.lower.device.hold_writes()?;
+    let hold = ctx.lower.hold_writes()?;
     let racer = Racer::start(move || {
         let taken = ring.submit();
         (taken, ring)
@@ -307,10 +308,10 @@ fn parallel_synchronous_writes(ctx: &Ctx) -> Result<()> {
     const THREADS: usize = 6;
     ctx.need_direct()?;
     let scene = Scene::new(ctx, LEN)?;
-    let hold = ctx.lower.device.hold_writes()?;
+    let hold = ctx.lower.hold_writes()?;
     let mut threads = Vec::new();
     for i in 0..THREADS {
-        let direct = file::dup(&scene.direct)?;
+        let direct = Arc::clone(&scene.direct);
         let data = Slice::of(&pattern(NEW, place(i), PAGE))?;
         threads.push(Racer::start(move || {
             file::pwrite_mem(&direct, &data, place(i))
@@ -332,10 +333,10 @@ fn parallel_synchronous_reads(ctx: &Ctx) -> Result<()> {
     const THREADS: usize = 6;
     ctx.need_direct()?;
     let scene = Scene::new(ctx, LEN)?;
-    let hold = ctx.lower.device.hold_reads()?;
+    let hold = ctx.lower.hold_reads()?;
     let mut threads = Vec::new();
     for i in 0..THREADS {
-        let direct = file::dup(&scene.direct)?;
+        let direct = Arc::clone(&scene.direct);
         threads.push(Racer::start(move || -> Result<Vec<u8>> {
             let buffer = Slice::zeroed(PAGE)?;
             let n = file::pread_mem(&direct, &buffer, place(i))?;

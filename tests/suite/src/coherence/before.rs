@@ -13,6 +13,7 @@ use crate::sys::{Errno, file, fscall, stat};
 use crate::twin::expect_errno;
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
@@ -234,7 +235,7 @@ fn large_against_buffered(ctx: &Ctx) -> Result<()> {
     const BIG: usize = 4 << 20;
     let scene = Scene::new(ctx, BIG)?;
     let until = Instant::now() + Duration::from_secs(4);
-    let fd = file::dup(&scene.cached)?;
+    let fd = Arc::clone(&scene.cached);
     let writer = Racer::start(move || -> Result<usize> {
         let data = pattern(DIRTY, 0, BIG);
         let mut rounds = 0;

@@ -51,7 +51,7 @@ fn asynchronous_writes(ctx: &Ctx) -> Result<()> {
     for engine in Engine::BOTH {
         let scene = Scene::new(ctx, LEN)?;
         scene.warm()?;
-        let hold = ctx.lower.device.hold_writes()?;
+        let hold = ctx.lower.hold_writes()?;
         let mut child = process::fork(|| {
             let submit = || -> Result<Queue> {
                 let mut queue = Queue::new(engine, 16)?;
@@ -75,7 +75,7 @@ fn asynchronous_writes(ctx: &Ctx) -> Result<()> {
 fn asynchronous_reads(ctx: &Ctx) -> Result<()> {
     ctx.need_direct()?;
     let scene = Scene::new(ctx, LEN)?;
-    let hold = ctx.lower.device.hold_reads()?;
+    let hold = ctx.lower.hold_reads()?;
     let mut child = process::fork(|| {
         let submit = || -> Result<Queue> {
             let mut queue = Queue::new(Engine::Aio, 16)?;
@@ -97,7 +97,7 @@ fn synchronous_write(ctx: &Ctx) -> Result<()> {
     ctx.need_direct()?;
     let scene = Scene::new(ctx, LEN)?;
     let data = Slice::of(&pattern(NEW, 0, LEN))?;
-    let hold = ctx.lower.device.hold_writes()?;
+    let hold = ctx.lower.hold_writes()?;
     let mut child = process::fork(|| {
         let _ = file::pwrite_mem(&scene.direct, &data, 0);
         Vec::new()
@@ -109,8 +109,8 @@ fn synchronous_write(ctx: &Ctx) -> Result<()> {
 
 fn in_fsync(ctx: &Ctx) -> Result<()> {
     let scene = Scene::new(ctx, LEN)?;
+    let hold = ctx.lower.hold_writes()?;
     file::pwrite(&scene.cached, &pattern(NEW, 0, LEN), 0)?;
-    let hold = ctx.lower.device.hold_writes()?;
     let mut child = process::fork(|| {
         let _ = file::fsync(&scene.cached);
         Vec::new()

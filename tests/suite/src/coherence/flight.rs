@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The steps of a direct write in their order, each made visible while the next one is kept from
-//! happening: what is gone from the cache before it is submitted (C1), and what has happened by the
-//! time that its caller learns of it (C3).
+//! happening: what is gone from the cache before it is submitted (C1), who comes in when it is in
+//! flight (C4, C5), and what has happened by the time that its caller learns of it (C3).
 
 use super::queue::{Engine, Queue};
 use super::race::Racer;
 use super::scene::{LIMIT, NEW, OLD, Scene, direct_read, write_all};
-use crate::harness::{Ctx, Test, test};
+use crate::harness::{Ctx, Private, Test, test};
 use crate::lower::Kind;
 use crate::pattern::{check, pattern};
 use crate::stats::Stats;
@@ -98,7 +98,7 @@ const MAPPINGS: usize = 500;
 fn give_up(ctx: &Ctx) -> Result<()> {
     // Without a journal: to note the time of a store must not wait for the device.
     let own = ctx.private(Kind::Ext2Block4k, 64)?;
-    let fd = file::create(&own.at("f"))?;
+    let fd = Arc::new(file::create(&own.at("f"))?);
     write_all(&fd, &pattern(OLD, 0, PAGES * PAGE), 0)?;
     file::fsync(&fd)?;
     let direct = file::open_direct(&own.at("f"))?;
@@ -106,7 +106,7 @@ fn give_up(ctx: &Ctx) -> Result<()> {
     fscall::fadvise(&fd, 0, 0, libc::POSIX_FADV_DONTNEED)?;
     fscall::fadvise(&fd, 0, 0, libc::POSIX_FADV_RANDOM)?;
 
-    let hold = own.lower.device.hold_writes()?;
+    let hold = own.lower.hold_writes()?;
     let mut queue = Queue::new(Engine::Aio, 1)?;
     queue.write(&direct, &Slice::of(&pattern(NEW, 0, SPAN))?, 0)?;
     hold.wait_writes(1)?;
@@ -130,7 +130,7 @@ fn give_up(ctx: &Ctx) -> Result<()> {
     };
     let stored = storer.finished_soon();
     let caller = {
-        let fd = file::dup(&fd)?;
+        let fd = Arc::clone(&fd);
         Racer::start(move || complete_and_read(&mut queue, &fd))
     };
     hold.release()?;
@@ -197,15 +197,13 @@ fn store_outwaits_the_device(ctx: &Ctx) -> Result<()> {
 }
 
 /// Reads each page in a thread of its own, and waits until each has given up.
-fn wait_for_readers(fd: &OwnedFd) -> Result<()> {
+fn wait_for_readers(fd: &Arc<OwnedFd>) -> Result<()> {
     let readers = (0..PAGES)
         .map(|page| {
-            let fd = file::dup(fd)?;
-            Ok(Racer::start(move || {
-                file::pread_vec(&fd, PAGE, (page * PAGE) as u64)
-            }))
+            let fd = Arc::clone(fd);
+            Racer::start(move || file::pread_vec(&fd, PAGE, (page * PAGE) as u64))
         })
-        .collect::<Result<Vec<_>>>()?;
+        .collect::<Vec<_>>();
     std::thread::sleep(Duration::from_secs(45));
     ensure!(!readers[0].finished_soon(), "a reader has not waited");
     for reader in readers {
@@ -234,16 +232,18 @@ fn complete_and_read(queue: &mut Queue, fd: &OwnedFd) -> Result<(Res<usize>, Vec
 fn writer_waits_for_the_lock(ctx: &Ctx) -> Result<()> {
     ctx.need_direct()?;
     let scene = Scene::new(ctx, LEN)?;
-    let source = cold_source(ctx)?;
-    let reads = ctx.lower.device.hold_reads()?;
-    // It takes the lock, and then its buffer has to come from the device.
+    let slow = ctx.private(Kind::Ext2Block4k, 64)?;
+    let source = cold_memory(&slow, PAGE)?;
+    let reads = slow.lower.hold_reads()?;
+    // It takes the lock, and then its buffer has to come from the other device.
     let first = {
-        let fd = file::dup(&scene.cached)?;
+        let (fd, source) = (Arc::clone(&scene.cached), Slice::new(&source, 0, PAGE));
         Racer::start(move || file::pwrite_mem(&fd, &source, 0))
     };
     reads.wait_reads(1)?;
+    let writes = ctx.lower.hold_writes()?;
     let direct = {
-        let (fd, mut queue) = (file::dup(&scene.direct)?, Queue::new(Engine::Aio, 1)?);
+        let (fd, mut queue) = (Arc::clone(&scene.direct), Queue::new(Engine::Aio, 1)?);
         let data = Slice::of(&pattern(NEW, AT as u64, 512))?;
         Racer::start(move || {
             let id = queue.write(&fd, &data, AT as u64);
@@ -256,11 +256,11 @@ fn writer_waits_for_the_lock(ctx: &Ctx) -> Result<()> {
     );
     let place = AT as u64 + 1024;
     let buffered = {
-        let fd = file::dup(&scene.cached)?;
+        let fd = Arc::clone(&scene.cached);
         Racer::start(move || file::pwrite(&fd, &pattern(CACHED, place, 512), place))
     };
     ensure!(!buffered.finished_soon(), "nobody holds the inode lock");
-    let writes = reads.hold_writes_instead()?;
+    reads.release()?;
     first.join()?.context("the first write")?;
     writes.wait_writes(1)?;
     let (id, mut queue) = direct.join()?;
@@ -274,7 +274,9 @@ fn writer_waits_for_the_lock(ctx: &Ctx) -> Result<()> {
     let n = buffered.join()?.context("the buffered write")?;
     ensure!(n == 512, "a buffered write of 512 bytes returned {n}");
     scene.on_disk("the direct write", NEW, AT, 512)?;
-    scene.on_disk("the buffered write", CACHED, place as usize, 512)
+    scene.on_disk("the buffered write", CACHED, place as usize, 512)?;
+    drop(source);
+    slow.finish()
 }
 
 /// A page of memory that is mapped from another file, and in no cache.
@@ -287,4 +289,13 @@ pub fn cold_source(ctx: &Ctx) -> Result<Slice> {
         fscall::fadvise(file, 0, 0, libc::POSIX_FADV_DONTNEED)?;
     }
     Ok(Slice::new(&Region::shared(&fd, 0, PAGE, READ)?, 0, PAGE))
+}
+
+/// Memory that is mapped from a file on a lower of its own, and has to come from its device.
+fn cold_memory(own: &Private, len: usize) -> Result<Arc<Region>> {
+    let fd = file::create(&own.lower.dir.join("memory"))?;
+    write_all(&fd, &pattern(CACHED, 0, len), 0)?;
+    file::fsync(&fd)?;
+    fscall::fadvise(&fd, 0, 0, libc::POSIX_FADV_DONTNEED)?;
+    Ok(Region::private(&fd, 0, len)?)
 }

@@ -12,6 +12,7 @@ use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
 use crate::sys::{Res, file, stat};
 use anyhow::{Context, Result, ensure};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 pub const TESTS: &[Test] = &[
     test("c5.buffered_write", |ctx| beside(ctx, buffered)),
@@ -126,7 +127,7 @@ fn dirty_before(ctx: &Ctx) -> Result<()> {
         let map = scene.map()?;
         scene.settle()?;
         map.store(PAGE + 3000, &pattern(CACHED, PAGE as u64 + 3000, 50));
-        let direct = file::dup(&scene.direct)?;
+        let direct = Arc::clone(&scene.direct);
         let data = Slice::of(&pattern(NEW, PAGE as u64, 512))?;
         let mut queue = Queue::new(engine, 1)?;
         let submitter = Racer::start(move || {
@@ -211,8 +212,8 @@ fn in_a_hole(ctx: &Ctx) -> Result<()> {
     ctx.need_direct()?;
     for write in [buffered, mapped] {
         let scene = Scene::hole(ctx, LEN)?;
-        let hold = ctx.lower.device.hold_writes()?;
-        let direct = file::dup(&scene.direct)?;
+        let hold = ctx.lower.hold_writes()?;
+        let direct = Arc::clone(&scene.direct);
         let data = Slice::of(&pattern(NEW, 512, 512))?;
         let flyer = Racer::start(move || file::pwrite_mem(&direct, &data, 512));
         hold.wait_writes(1)?;
@@ -237,7 +238,7 @@ fn two_direct_writes(ctx: &Ctx) -> Result<()> {
     ctx.need_direct()?;
     for engine in Engine::BOTH {
         let scene = Scene::new(ctx, LEN)?;
-        let hold = ctx.lower.device.hold_writes()?;
+        let hold = ctx.lower.hold_writes()?;
         let mut queue = Queue::new(engine, 4)?;
         for at in [0, 3072] {
             let data = Slice::of(&pattern(NEW, at, 512))?;

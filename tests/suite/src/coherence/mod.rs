@@ -4,6 +4,7 @@
 //! the rare race certain: the device holds what is to be in flight.
 
 mod asynchronous;
+mod bed;
 mod before;
 mod cost;
 mod death;
@@ -26,6 +27,7 @@ use crate::harness::Test;
 
 pub fn tests() -> Vec<Test> {
     [
+        bed::TESTS,
         before::TESTS,
         flight::TESTS,
         stale::TESTS,

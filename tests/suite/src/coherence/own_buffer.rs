@@ -206,7 +206,7 @@ fn read_into_written(s: &Setting) -> Result<()> {
     file::fsync(&fd)?;
     s.map.load(BUFFER, SIZE);
     s.scene.settle()?;
-    let hold = s.scene.ctx.lower.device.hold_reads()?;
+    let hold = s.scene.ctx.lower.hold_reads()?;
     let (way, fd) = (s.way, file::open_direct(&source)?);
     let to = Slice::new(&s.map, BUFFER, SIZE);
     let reader = Racer::start(move || way.read(&fd, &to, TARGET));
@@ -326,7 +326,7 @@ fn many_threads(ctx: &Ctx) -> Result<()> {
     let scene = Scene::new(ctx, LEN)?;
     let mut threads = Vec::new();
     for worker in 0..4usize {
-        let (direct, cached) = (file::dup(&scene.direct)?, file::dup(&scene.cached)?);
+        let (direct, cached) = (Arc::clone(&scene.direct), Arc::clone(&scene.cached));
         let map = scene.map()?;
         threads.push(Racer::start(move || -> Res<()> {
             for round in 0..30 {

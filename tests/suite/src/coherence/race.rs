@@ -2,6 +2,7 @@
 
 //! Calls made by another thread while something is held in flight.
 
+use crate::harness::hang;
 use anyhow::{Result, anyhow};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -43,13 +44,16 @@ impl<T: Send + 'static> Racer<T> {
         early.is_some()
     }
 
-    /// Waits for the call to return.
+    /// Waits for the call to return. If it does not, what everybody waits for is told.
     pub fn join(self) -> Result<T> {
         if let Some(answer) = self.early.into_inner() {
             return Ok(answer);
         }
         self.answer.recv_timeout(LATE).map_err(|e| match e {
-            RecvTimeoutError::Timeout => anyhow!("a call did not return in {} s", LATE.as_secs()),
+            RecvTimeoutError::Timeout => {
+                hang::describe_own();
+                anyhow!("a call did not return in {} s", LATE.as_secs())
+            }
             RecvTimeoutError::Disconnected => anyhow!("a racing thread panicked"),
         })
     }

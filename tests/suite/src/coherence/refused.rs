@@ -14,6 +14,7 @@ use crate::sys::{Res, file};
 use crate::twin::expect_errno;
 use anyhow::{Context, Result, ensure};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 pub const TESTS: &[Test] = &[
     test("c1.refused_nowait_holds_no_lock", refused_nowait),
@@ -36,7 +37,7 @@ fn refused_nowait(ctx: &Ctx) -> Result<()> {
         let data = Slice::of(&pattern(NEW, at as u64, PAGE))?;
         let write = file::pwritev(&scene.direct, &[data], at as u64, file::RWF_NOWAIT);
         expect_errno("a direct write", write, libc::EAGAIN)?;
-        let fd = file::dup(&scene.cached)?;
+        let fd = Arc::clone(&scene.cached);
         let writer = Racer::start(move || file::pwrite(&fd, &pattern(CACHED, 0, PAGE), 0));
         let n = writer.join().context("a cached write after it")??;
         ensure!(n == PAGE, "a cached write of a page returned {n}");
@@ -101,8 +102,7 @@ fn failed_in_flight(ctx: &Ctx) -> Result<()> {
     let data = Slice::of(&pattern(NEW, 0, LEN))?;
     let before = pinned()?;
     for engine in Engine::BOTH {
-        file::sync();
-        let hold = own.top.lower.device.hold_writes()?;
+        let hold = own.top.lower.hold_writes()?;
         let mut queue = Queue::new(engine, 2)?;
         queue.write(&direct, &data, 0)?;
         hold.wait_writes(1)?;

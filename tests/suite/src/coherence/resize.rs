@@ -13,6 +13,7 @@ use crate::sys::mem::{PAGE, Slice};
 use crate::sys::{Errno, file, path, stat};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::Path;
+use std::sync::Arc;
 
 pub const TESTS: &[Test] = &[
     test("c9.truncate_during_write", truncate_during_write),
@@ -66,7 +67,7 @@ fn truncate_during_write(ctx: &Ctx) -> Result<()> {
                 scene.warm()?;
             }
             let flight = scene.fly(Engine::BOTH[i % 2], AT, SPAN)?;
-            let fd = file::dup(&scene.cached)?;
+            let fd = Arc::clone(&scene.cached);
             let racer = Racer::start(move || file::ftruncate(&fd, size as i64));
             racer.finished_soon();
             flight.land()?;
@@ -91,15 +92,15 @@ fn truncate_during_read(ctx: &Ctx) -> Result<()> {
     ctx.need_direct()?;
     for size in SIZES {
         let scene = Scene::new(ctx, LEN)?;
-        let hold = ctx.lower.device.hold_reads()?;
-        let direct = file::dup(&scene.direct)?;
+        let hold = ctx.lower.hold_reads()?;
+        let direct = Arc::clone(&scene.direct);
         let reader = Racer::start(move || -> Result<Vec<u8>> {
             let buffer = Slice::zeroed(SPAN)?;
             let n = file::pread_mem(&direct, &buffer, AT as u64)?;
             Ok(buffer.bytes(n))
         });
         hold.wait_reads(1)?;
-        let (fd, other) = (file::dup(&scene.cached)?, ctx.at("other"));
+        let (fd, other) = (Arc::clone(&scene.cached), ctx.at("other"));
         let racer = Racer::start(move || -> Result<()> {
             file::ftruncate(&fd, size as i64)?;
             let fd = file::create(&other)?;
@@ -128,7 +129,7 @@ fn extend_during_write(ctx: &Ctx) -> Result<()> {
     ctx.need_direct()?;
     let scene = Scene::new(ctx, LEN)?;
     let flight = scene.fly(Engine::Aio, LEN - PAGE, PAGE)?;
-    let fd = file::dup(&scene.cached)?;
+    let fd = Arc::clone(&scene.cached);
     let racer = Racer::start(move || -> Result<()> {
         file::ftruncate(&fd, 2 * LEN as i64 + 77)?;
         write_all(&fd, &pattern(GARBAGE, 3 * LEN as u64, 10), 3 * LEN as u64)

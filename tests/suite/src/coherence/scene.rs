@@ -23,11 +23,15 @@ pub const NEW: u8 = 0x22;
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 /// A file of `len` bytes of [`OLD`], on disk and in no cache.
+///
+/// Threads share the descriptors. One of its own would be closed when its call is done, and to
+/// close writes back what is dirty: then the call would end when that does, but the lower file is
+/// not written through its cache while the device holds a direct write of it.
 pub struct Scene<'a> {
     pub ctx: &'a Ctx<'a>,
     pub path: PathBuf,
-    pub cached: OwnedFd,
-    pub direct: OwnedFd,
+    pub cached: Arc<OwnedFd>,
+    pub direct: Arc<OwnedFd>,
     pub len: usize,
 }
 
@@ -54,8 +58,8 @@ impl<'a> Scene<'a> {
         let scene = Self {
             ctx,
             path: path.to_path_buf(),
-            direct: file::open_direct(path)?,
-            cached,
+            direct: Arc::new(file::open_direct(path)?),
+            cached: Arc::new(cached),
             len,
         };
         scene.settle()?;
@@ -66,8 +70,7 @@ impl<'a> Scene<'a> {
     /// Gets everything of the filesystem to disk, so that held requests are the test's own.
     pub fn settle(&self) -> Result<()> {
         file::syncfs(&self.cached)?;
-        let lower = file::open(&self.ctx.lower.dir, libc::O_RDONLY, 0)?;
-        Ok(file::syncfs(&lower)?)
+        self.ctx.lower.settle()
     }
 
     /// Empties the caches of this file.
@@ -96,8 +99,8 @@ impl<'a> Scene<'a> {
 
     /// Starts a direct write of [`NEW`] and returns when the device holds it.
     pub fn fly(&self, engine: Engine, at: usize, len: usize) -> Result<Flight<'a>> {
-        self.settle()?;
-        let hold = self.ctx.lower.device.hold_writes()?;
+        file::syncfs(&self.cached)?;
+        let hold = self.ctx.lower.hold_writes()?;
         let mut queue = Queue::new(engine, 8)?;
         let data = Slice::of(&pattern(NEW, at as u64, len))?;
         queue.write(&self.direct, &data, at as u64)?;

@@ -187,7 +187,7 @@ fn nowait_read(ctx: &Ctx) -> Result<()> {
         }
         let (at, len) = RANGES[0];
         let flight = scene.fly(Engine::Aio, at, len)?;
-        let fd = file::dup(&scene.cached)?;
+        let fd = Arc::clone(&scene.cached);
         let racer = Racer::start(move || -> Res<Vec<u8>> {
             let buffer = Slice::zeroed(len)?;
             let n = file::pread_nowait(&fd, &buffer, at as u64)?;
@@ -247,7 +247,7 @@ fn overtake(ctx: &Ctx, look: fn(&OwnedFd, usize, usize) -> Res<Vec<u8>>) -> Resu
     ctx.need_direct()?;
     for (at, len) in RANGES {
         let scene = Scene::new(ctx, LEN)?;
-        let hold = ctx.lower.device.hold_reads()?;
+        let hold = ctx.lower.hold_reads()?;
         let fd = file::open(&scene.path, libc::O_RDONLY, 0)?;
         let reader = Racer::start(move || look(&fd, at, len));
         hold.wait_reads(1)?;

@@ -61,7 +61,7 @@ fn count(ctx: &Ctx) -> Result<()> {
     file::pread_mem(&direct, &page, 0)?;
     expect("dio_reads", 1)?;
     let mut aio = Aio::new(4)?;
-    let hold = ctx.lower.device.hold_writes()?;
+    let hold = ctx.lower.hold_writes()?;
     aio.submit_one(Request::write(&direct, &page, 0))?;
     expect("dio_async", 1)?;
     hold.release()?;

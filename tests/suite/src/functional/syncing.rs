@@ -90,8 +90,8 @@ fn reaches_the_device(ctx: &Ctx) -> Result<()> {
         ("syncfs", |fd| file::syncfs(fd)),
     ];
     for (name, call) in calls {
+        let hold = ctx.lower.hold_writes()?;
         file::pwrite(&fd, &pattern(2, 0, PAGE), 0)?;
-        let hold = ctx.lower.device.hold_writes()?;
         let other = file::dup(&fd)?;
         let caller = Racer::start(move || call(&other));
         hold.wait_writes(1)?;
@@ -105,7 +105,7 @@ fn reaches_the_device(ctx: &Ctx) -> Result<()> {
     let direct = Slice::of(&pattern(3, 0, PAGE))?;
     let flags = libc::O_WRONLY | libc::O_DIRECT | libc::O_DSYNC;
     let dsync = file::open(&ctx.at("f"), flags, 0)?;
-    let hold = ctx.lower.device.hold_writes()?;
+    let hold = ctx.lower.hold_writes()?;
     let caller = Racer::start(move || file::pwrite_mem(&dsync, &direct, 0));
     hold.wait_writes(1)?;
     ensure!(

@@ -2,6 +2,7 @@
 
 //! What the threads of a test that does not end are doing.
 
+use super::report::say;
 use std::fs;
 use std::path::Path;
 
@@ -18,6 +19,16 @@ pub fn describe(group: i32) -> Vec<String> {
         }
     }
     lines
+}
+
+/// Says what the threads of this test are doing, while it still runs, and has the kernel log who is
+/// blocked.
+pub fn describe_own() {
+    ask_kernel_for_blocked_tasks();
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    for line in process_group(&stat).map(describe).unwrap_or_default() {
+        say(&line);
+    }
 }
 
 /// Asks the kernel to log every blocked task, as the one that matters may be a kernel thread.

@@ -3,7 +3,7 @@
 //! Running tests: each in a process of its own, bounded in time, with one line of result.
 
 mod context;
-mod hang;
+pub mod hang;
 mod klog;
 mod plan;
 mod report;

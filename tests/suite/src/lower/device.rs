@@ -125,13 +125,13 @@ impl Device {
     }
 
     /// Holds every write from now on.
-    pub fn hold_writes(&self) -> Result<Hold<'_>> {
+    pub(super) fn hold_writes(&self) -> Result<Hold<'_>> {
         self.delay(0, FOREVER_MS)?;
         Ok(Hold { device: self })
     }
 
     /// Holds every read from now on.
-    pub fn hold_reads(&self) -> Result<Hold<'_>> {
+    pub(super) fn hold_reads(&self) -> Result<Hold<'_>> {
         self.delay(FOREVER_MS, 0)?;
         Ok(Hold { device: self })
     }
@@ -194,6 +194,11 @@ pub struct Hold<'a> {
 }
 
 impl Hold<'_> {
+    /// How many writes are held.
+    pub fn writes(&self) -> Result<u64> {
+        Ok(self.device.held()?.1)
+    }
+
     /// Waits until `count` writes have arrived and are held.
     pub fn wait_writes(&self, count: u64) -> Result<()> {
         self.wait("writes", count, |(_, writes)| writes)
@@ -216,12 +221,6 @@ impl Hold<'_> {
             }
             std::thread::sleep(Duration::from_millis(2));
         }
-    }
-
-    /// Lets everything go, and holds every write from now on.
-    pub fn hold_writes_instead(self) -> Result<Self> {
-        self.device.delay(0, FOREVER_MS)?;
-        Ok(self)
     }
 
     /// Lets everything go.

@@ -59,10 +59,14 @@ impl Kind {
         self != Self::Ext4Journal
     }
 
+    /// Options for mounting it. A journal is committed when somebody asks for it, not every five
+    /// seconds: while the device holds writes a commit does not end, and who wants to change an
+    /// inode that is in it, if only to note a time, waits for that end.
     pub fn mount_options(self) -> &'static str {
         match self {
-            Self::Ext4Journal => "data=journal",
-            _ => "",
+            Self::Ext2Block4k | Self::Ext2Block1k => "",
+            Self::Ext4Journal => "data=journal,commit=3600",
+            _ => "commit=3600",
         }
     }
 

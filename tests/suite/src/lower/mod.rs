@@ -14,6 +14,7 @@ pub use kind::Kind;
 
 use crate::sys::{Errno, file, mount};
 use anyhow::{Context, Result, bail};
+use device::Hold;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,25 @@ impl Lower {
             self.kind.mount_options(),
         )
         .with_context(|| format!("mounting {node} as {}", self.kind.name()))
+    }
+
+    /// Gets all that the filesystem knows of to disk.
+    pub fn settle(&self) -> Result<()> {
+        let dir = file::open(&self.dir, libc::O_RDONLY, 0)?;
+        Ok(file::syncfs(&dir)?)
+    }
+
+    /// Has the device hold every write from now on. The filesystem has nothing left to write by
+    /// then, so that what is held is what the test has caused.
+    pub fn hold_writes(&self) -> Result<Hold<'_>> {
+        self.settle()?;
+        self.device.hold_writes()
+    }
+
+    /// Has the device hold every read from now on, the filesystem having nothing left to write.
+    pub fn hold_reads(&self) -> Result<Hold<'_>> {
+        self.settle()?;
+        self.device.hold_reads()
     }
 
     /// Unmounts it, and makes sure that nothing else holds it either.
