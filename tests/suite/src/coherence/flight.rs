@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     test("c1.dropped_before_submission", dropped_before_submission),
+    test("c3.reader_gave_up", reader_gave_up).once().limit(180),
     test("c5.writer_waits_for_the_lock", writer_waits_for_the_lock),
     test("c5.store_outwaits_the_device", store_outwaits_the_device)
         .limit(150)
@@ -67,10 +68,6 @@ fn dropped_before_submission(ctx: &Ctx) -> Result<()> {
 
 /// A minute is the longest that a reader waits for a direct write, and the only way into the cache
 /// while one is in flight. Then the second invalidation has something to do.
-#[expect(
-    dead_code,
-    reason = "not yet run on the good module in this form; for the list above"
-)]
 fn reader_gave_up(ctx: &Ctx) -> Result<()> {
     ctx.need_diofs()?;
     patient_kernel(300)?;
