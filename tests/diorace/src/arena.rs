@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use engines::{DioAlign, Directness, Errno, File, Kind, page_size};
+use engines::{DioAlign, Directness, Errno, File, Kind, page_size, signals, supervise};
 use oracle::History;
 
 use crate::status::Lacking;
@@ -48,6 +48,8 @@ impl Arena {
             let dir = parent.join(format!("{PREFIX}{}-{attempt}", std::process::id()));
             match fs::create_dir(&dir) {
                 Ok(()) => {
+                    // If this process is killed, its parent removes it.
+                    supervise::owns(&fs::canonicalize(&dir).unwrap_or_else(|_| dir.clone()));
                     let direct = Mutex::default();
                     return Ok(Self { dir, direct });
                 }
@@ -159,14 +161,18 @@ fn fill(file: &File, history: &History) -> Result<()> {
     let mut words = vec![0u64; (CHUNK / 8) as usize];
     let mut at = 0;
     while at < len {
+        if signals::stop_asked() {
+            return Err(Lacking("a signal came before the file was filled".into()).into());
+        }
         let n = CHUNK.min(len - at);
         let part = &mut words[..(n / 8) as usize];
         history.fill_initial(at, part);
+        // After a short one the next says why.
         let done = file.pwrite(part, at).map_err(|errno| no_room(errno, len))?;
-        if done as u64 != n {
+        if done < 8 {
             return Err(no_room(Errno::ENOSPC, len));
         }
-        at += n;
+        at += done as u64 / 8 * 8;
     }
     file.fsync().map_err(|errno| no_room(errno, len))?;
     Ok(())
@@ -176,6 +182,9 @@ fn fill(file: &File, history: &History) -> Result<()> {
 pub fn no_room(errno: Errno, len: u64) -> anyhow::Error {
     let what = match errno {
         Errno::ENOSPC | Errno::EDQUOT => format!("no room for a file of {len} bytes: {errno}"),
+        Errno::EFBIG => {
+            format!("a file of {len} bytes is too large here (see ulimit -f): {errno}")
+        }
         other => format!("cannot fill a file of {len} bytes: {other}"),
     };
     Lacking(what).into()
@@ -183,7 +192,10 @@ pub fn no_room(errno: Errno, len: u64) -> anyhow::Error {
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.dir) {
+        let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        if let Err(error) =
+            fs::remove_dir_all(&self.dir).or_else(|e| if gone(&e) { Ok(()) } else { Err(e) })
+        {
             eprintln!("diorace: cannot remove {}: {error}", self.dir.display());
         }
     }

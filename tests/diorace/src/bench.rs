@@ -39,6 +39,8 @@ pub struct Settings {
     pub until: Until,
     /// Whether progress is shown.
     pub live: bool,
+    /// The how manieth scenario this is, of how many.
+    pub turn: (usize, usize),
     /// Where requests are recorded.
     pub log: Option<Arc<Log>>,
     /// Requests to make again, in place of those that a scenario would choose.

@@ -4,14 +4,16 @@
 //! The kernel complains about a failed invalidation ("Page cache invalidation failure on direct I/O")
 //! at most ten times a day, so that its silence proves nothing.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::arena::PREFIX;
+use crate::place::Place;
 use crate::status::Status;
 
 /// Longest record that the kernel hands out.
@@ -21,7 +23,7 @@ const RECORD: usize = 8192;
 const KEEP: usize = 40;
 
 /// What a healthy kernel never says.
-const COMPLAINTS: [&str; 17] = [
+const COMPLAINTS: [&str; 27] = [
     "Oops",
     "BUG:",
     "kernel BUG at",
@@ -31,17 +33,54 @@ const COMPLAINTS: [&str; 17] = [
     "Kernel panic",
     "possible circular locking",
     "possible recursive locking",
+    "possible irq lock inversion",
     "inconsistent lock state",
+    "bad unlock balance",
+    "held lock freed",
+    "lock held when returning to user space",
     "suspicious RCU usage",
+    "INFO: trying to register non-static key",
     "KASAN:",
+    "KCSAN:",
     "UBSAN:",
     "blocked for more than",
     "soft lockup",
+    "hard LOCKUP",
     "refcount_t:",
     "list_add corruption",
+    "list_del corruption",
+    "kernel stack overflow",
+    "Bad page state",
 ];
 
+/// What a filesystem says of its own structures or data when they are damaged, together with the name of
+/// its device, by which others' troubles are told apart.
+const DAMAGE: [&str; 10] = [
+    "-fs error",
+    "BTRFS error",
+    "BTRFS critical",
+    "csum failed",
+    "orruption",
+    "nternal error",
+    "failed to convert unwritten extents",
+    "Aborting journal",
+    "hutting down",
+    "shut down",
+];
+
+/// What is said of a device that fails: then errors are no wonder.
+const DEVICE: [&str; 4] = [
+    "I/O error, dev ",
+    "Buffer I/O error on dev ",
+    "lost async page write",
+    "lost sync page write",
+];
+
+/// Direct and cached I/O met, and it could not be kept in step. The next line names the file.
 const COLLISION: &str = "Page cache invalidation failure on direct I/O";
+
+/// The same in iomap: a store had just reserved the extent, and the request is refused.
+const REFUSAL: &str = "Direct I/O collision with buffered writes";
 
 /// What was said between the beginning and the end of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -52,37 +91,52 @@ pub struct KernelLog {
     pub collisions: u64,
     /// The same for files of others.
     pub collisions_elsewhere: u64,
+    /// Direct requests that were refused because of buffered writes, for files of this run.
+    #[serde(default)]
+    pub refusals: u64,
     /// Oopses, warnings, reports of lockdep and sanitizers, hung tasks: about anything.
     pub complaints: u64,
+    /// What the filesystem under test said of damage to it.
+    #[serde(default)]
+    pub damage: u64,
+    /// Errors of block devices.
+    #[serde(default)]
+    pub device_errors: u64,
     /// The first of these lines.
     pub lines: Vec<String>,
 }
 
-/// Remembers where the log ended when the run began.
+/// Listens to the log from the time on at which a run began.
 #[derive(Debug)]
-pub struct Cursor(Result<File, String>);
+pub struct Cursor {
+    log: Result<File, String>,
+    /// Names that the device under test may be called by.
+    devices: Vec<String>,
+    heard: KernelLog,
+}
 
 impl Cursor {
     /// Begins to listen.
-    pub fn begin() -> Self {
+    pub fn begin(place: &Place) -> Self {
         let open = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
             .open("/dev/kmsg");
         let at_end = open.and_then(|mut file| file.seek(SeekFrom::End(0)).map(|_| file));
-        Self(at_end.map_err(|error| error.to_string()))
+        Self {
+            log: at_end.map_err(|error| error.to_string()),
+            devices: devices(&place.source),
+            heard: KernelLog::default(),
+        }
     }
 
-    /// What was said since.
-    pub fn end(self) -> KernelLog {
-        let mut file = match self.0 {
+    /// What was said since the last time.
+    pub fn listen(&mut self) -> KernelLog {
+        let file = match &mut self.log {
             Ok(file) => file,
             Err(why) => {
-                let unreadable = Some(why);
-                return KernelLog {
-                    unreadable,
-                    ..KernelLog::default()
-                };
+                self.heard.unreadable = Some(why.clone());
+                return self.heard.clone();
             }
         };
         let mut lines = Vec::new();
@@ -97,8 +151,27 @@ impl Cursor {
                 Err(_) => break,
             }
         }
-        classify(&lines)
+        let news = classify(&lines, &self.devices);
+        self.heard.add(&news);
+        news
     }
+
+    /// What was said in all.
+    pub fn end(mut self) -> KernelLog {
+        self.listen();
+        self.heard
+    }
+}
+
+/// What the kernel may call the device that is mounted from here.
+fn devices(source: &str) -> Vec<String> {
+    let real = fs::canonicalize(source).unwrap_or_default();
+    let paths = [Path::new(source), real.as_path()];
+    let names = paths.into_iter().filter(|path| path.is_absolute());
+    let names = names.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+    let mut names: Vec<_> = names.collect();
+    names.dedup();
+    names
 }
 
 /// The text of a record: what follows the first semicolon on its first line.
@@ -109,9 +182,10 @@ fn message(record: &str) -> String {
         .to_owned()
 }
 
-fn classify(lines: &[String]) -> KernelLog {
+fn classify(lines: &[String], devices: &[String]) -> KernelLog {
     let mut log = KernelLog::default();
     for (nth, line) in lines.iter().enumerate() {
+        let says = |words: &[&str]| words.iter().any(|word| line.contains(word));
         if line.contains(COLLISION) {
             // The next line names the file.
             let file = lines.get(nth + 1).map_or("", String::as_str);
@@ -120,18 +194,51 @@ fn classify(lines: &[String]) -> KernelLog {
             log.collisions_elsewhere += u64::from(!ours);
             log.keep(line);
             log.keep(file);
-        } else if COMPLAINTS.iter().any(|what| line.contains(what)) {
+        } else if line.contains(REFUSAL) {
+            let ours = line.contains(PREFIX);
+            log.refusals += u64::from(ours);
+            log.collisions_elsewhere += u64::from(!ours);
+            log.keep(line);
+        } else if says(&COMPLAINTS) {
             log.complaints += 1;
+            log.keep(line);
+        } else if says(&DEVICE) {
+            log.device_errors += 1;
+            log.keep(line);
+        } else if says(&DAMAGE) && devices.iter().any(|name| names(line, name)) {
+            log.damage += 1;
             log.keep(line);
         }
     }
     log
 }
 
+/// Whether a line speaks of a device: its name in parentheses, or after the word, and no longer one.
+fn names(line: &str, device: &str) -> bool {
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+    ["(", "device "].iter().any(|before| {
+        let name = format!("{before}{device}");
+        let mut found = line.match_indices(&name);
+        found.any(|(at, _)| ends(&line[at + name.len()..]))
+    })
+}
+
 impl KernelLog {
     fn keep(&mut self, line: &str) {
         if self.lines.len() < KEEP && !line.is_empty() {
             self.lines.push(line.to_owned());
+        }
+    }
+
+    fn add(&mut self, news: &Self) {
+        self.collisions += news.collisions;
+        self.collisions_elsewhere += news.collisions_elsewhere;
+        self.refusals += news.refusals;
+        self.complaints += news.complaints;
+        self.damage += news.damage;
+        self.device_errors += news.device_errors;
+        for line in &news.lines {
+            self.keep(line);
         }
     }
 
@@ -144,18 +251,27 @@ impl KernelLog {
             "{} failed invalidations on files of this run, {} complaints of the kernel",
             self.collisions, self.complaints
         );
-        if self.collisions_elsewhere > 0 {
-            text += &format!(
-                ", {} failed invalidations elsewhere",
-                self.collisions_elsewhere
-            );
+        for (n, what) in [
+            (self.refusals, "direct requests refused"),
+            (self.damage, "reports of damage to this filesystem"),
+            (self.device_errors, "errors of block devices"),
+            (self.collisions_elsewhere, "failed invalidations elsewhere"),
+        ] {
+            if n > 0 {
+                text += &format!(", {n} {what}");
+            }
         }
         text
     }
 
+    /// What nothing excuses.
+    pub fn grave(&self) -> u64 {
+        self.complaints + self.damage
+    }
+
     /// What it means for the verdict.
     pub fn status(&self, profile: &str) -> Status {
-        match (self.complaints, self.collisions) {
+        match (self.grave(), self.collisions + self.refusals) {
             (0, 0) => Status::Legal,
             (0, _) if profile != "strict" => Status::Collision,
             _ => Status::Violation,
@@ -177,7 +293,7 @@ mod tests {
             "6,5,5,-;EXT4-fs (vda): mounted filesystem",
         ];
         let mut lines: Vec<_> = lines.into_iter().map(message).collect();
-        let log = classify(&lines);
+        let log = classify(&lines, &[]);
         assert_eq!(
             (log.collisions, log.collisions_elsewhere, log.complaints),
             (1, 1, 0)
@@ -187,15 +303,40 @@ mod tests {
         lines.push(message(
             "4,6,6,-;WARNING: CPU: 1 PID: 7 at fs/x.c:1\n SUBSYSTEM=x",
         ));
-        let log = classify(&lines);
+        let log = classify(&lines, &[]);
         assert_eq!(log.complaints, 1);
         assert_eq!(log.status("bare"), Status::Violation);
-        assert_eq!(classify(&[]).status("strict"), Status::Legal);
+        assert_eq!(classify(&[], &[]).status("strict"), Status::Legal);
+    }
+
+    #[test]
+    fn damage_to_the_device_under_test_counts_and_that_to_others_does_not() {
+        let lines = [
+            "EXT4-fs error (device vdb): ext4_find_extent:938: inode #12: bad header/extent",
+            "EXT4-fs error (device vdb1): ext4_lookup:1: inode #2: deleted inode referenced: 13",
+            "XFS (vdb): Metadata corruption detected at xfs_agf_read_verify",
+            "EXT4-fs (vdb): mounted filesystem r/w without journal",
+            "I/O error, dev sdq, sector 8 op 0x1:(WRITE) flags 0x800",
+            "Direct I/O collision with buffered writes! File: /mnt/.diorace-7-0/x Comm: write mmap",
+        ];
+        let lines: Vec<_> = lines.into_iter().map(str::to_owned).collect();
+        let log = classify(&lines, &["vdb".to_owned()]);
+        assert_eq!((log.damage, log.device_errors, log.refusals), (2, 1, 1));
+        assert_eq!((log.complaints, log.status("bare")), (0, Status::Violation));
+        assert_eq!(classify(&lines[3..], &[]).status("bare"), Status::Collision);
+        assert_eq!(classify(&lines[3..5], &[]).status("bare"), Status::Legal);
+        assert_eq!(devices("/dev/null"), ["null"]);
+        assert!(devices("none").is_empty());
     }
 
     #[test]
     fn a_log_that_cannot_be_read_says_so() {
-        let log = Cursor(Err("permission denied".into())).end();
+        let cursor = Cursor {
+            log: Err("permission denied".into()),
+            devices: Vec::new(),
+            heard: KernelLog::default(),
+        };
+        let log = cursor.end();
         assert!(log.summary().contains("permission denied"));
         assert_eq!(log.status("strict"), Status::Legal);
     }

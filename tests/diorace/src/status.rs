@@ -42,14 +42,19 @@ impl Status {
         let lacking = error.chain().any(|cause| {
             let errno = cause.downcast_ref::<Errno>().copied();
             let errno = errno.or_else(|| cause.downcast_ref::<engines::Error>()?.errno());
+            let errno = errno.or_else(|| {
+                let error = cause.downcast_ref::<std::io::Error>()?;
+                error.raw_os_error().map(Errno)
+            });
             cause.is::<Lacking>() || errno.is_some_and(no_room)
         });
         if lacking { Self::Lacking } else { Self::Tool }
     }
 
-    /// The status of several scenarios together: the worst finding; lacking only if nothing ran.
+    /// The status of several scenarios together: the worst finding, which a failure of the tool
+    /// elsewhere does not take back; lacking only if nothing ran.
     pub fn combine(all: &[Status]) -> Self {
-        let order = [Self::Tool, Self::Violation, Self::Collision, Self::Legal];
+        let order = [Self::Violation, Self::Tool, Self::Collision, Self::Legal];
         let worst = order.into_iter().find(|status| all.contains(status));
         worst.unwrap_or(Self::Lacking)
     }
@@ -72,9 +77,19 @@ impl From<Status> for ExitCode {
     }
 }
 
-/// Whether an error means that the environment lacks room or permission to write.
+/// Whether an error means that the environment lacks room, permission to write, memory, descriptors,
+/// or processes.
 fn no_room(errno: Errno) -> bool {
-    let numbers = [Errno::ENOSPC, Errno::EDQUOT, Errno::EROFS];
+    let numbers = [
+        Errno::ENOSPC,
+        Errno::EDQUOT,
+        Errno::EROFS,
+        Errno::EFBIG,
+        Errno::ENOMEM,
+        Errno::EMFILE,
+        Errno::ENFILE,
+        Errno::EAGAIN,
+    ];
     numbers.contains(&errno)
 }
 
@@ -107,6 +122,8 @@ mod tests {
             Status::combine(&[Legal, Collision, Violation, Lacking]),
             Violation
         );
+        assert_eq!(Status::combine(&[Tool, Violation]), Violation);
+        assert_eq!(Status::combine(&[Tool, Collision]), Tool);
         assert_eq!(Status::combine(&[Legal, Lacking]), Legal);
         assert_eq!(Status::combine(&[Lacking]), Lacking);
         let error = super::Lacking("room".into());

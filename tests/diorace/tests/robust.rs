@@ -6,8 +6,8 @@
 mod common;
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -99,41 +99,120 @@ fn a_full_file_system_is_no_violation() {
     );
 }
 
+/// Starts a long race in a directory with a file of somebody else's.
+fn long_race(name: &str, more: &[&str]) -> (Child, PathBuf) {
+    let dir = scratch(name);
+    fs::write(dir.join("mine"), "not yours").unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_diorace"))
+        .args(["run", dir.to_str().unwrap(), "-s", "false-sharing"])
+        .args(["-d", "120"])
+        .args(more)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    thread::sleep(Duration::from_secs(2));
+    (child, dir)
+}
+
+fn kill(signal: &str, target: u32) {
+    let kill = format!("kill -{signal} {target}");
+    Command::new("sh").args(["-c", &kill]).status().unwrap();
+}
+
+/// Only what was somebody else's is there.
+fn is_tidy(dir: &Path) {
+    assert_eq!(fs::read_to_string(dir.join("mine")).unwrap(), "not yours");
+    assert_eq!(fs::read_dir(dir).unwrap().count(), 1);
+}
+
+/// A signal may come to the parent alone, as from kill(1), or to both, as from a terminal.
 #[test]
 fn a_signal_stops_verifies_reports_and_cleans_up() {
-    for signal in ["INT", "TERM"] {
-        let dir = scratch("signal");
-        fs::write(dir.join("mine"), "not yours").unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_diorace"))
-            .args([
-                "run",
-                dir.to_str().unwrap(),
-                "-s",
-                "false-sharing",
-                "-d",
-                "120",
-            ])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+    for (signal, to_child) in [
+        ("INT", true),
+        ("INT", false),
+        ("TERM", false),
+        ("HUP", false),
+    ] {
+        let (child, dir) = long_race("signal", &[]);
         let begin = Instant::now();
-        thread::sleep(Duration::from_secs(2));
-        // A terminal sends SIGINT to the whole group; here the parent alone gets it.
-        let target = child_of(child.id()).unwrap_or(child.id());
-        let kill = format!("kill -{signal} {target}");
-        Command::new("sh").args(["-c", &kill]).status().unwrap();
+        if to_child {
+            kill(signal, child_of(child.id()).unwrap_or(child.id()));
+        }
+        kill(signal, child.id());
         let out = child.wait_with_output().unwrap();
         let text = String::from_utf8(out.stdout).unwrap();
         assert!(begin.elapsed() < Duration::from_secs(90), "{text}");
-        assert_eq!(fs::read_to_string(dir.join("mine")).unwrap(), "not yours");
-        assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
+        is_tidy(&dir);
         if out.status.code() == Some(3) {
             continue;
         }
         assert!(matches!(out.status.code(), Some(0 | 2)), "{text}");
         assert!(text.contains("cut short by a signal"), "{text}");
         assert!(text.contains("words judged"), "{text}");
+    }
+}
+
+#[test]
+fn a_race_that_is_killed_is_named_and_tidied_up() {
+    let (child, dir) = long_race("killed", &[]);
+    let Some(worker) = child_of(child.id()) else {
+        return;
+    };
+    kill("KILL", worker);
+    let out = child.wait_with_output().unwrap();
+    let text = String::from_utf8(out.stderr).unwrap();
+    is_tidy(&dir);
+    if out.status.code() != Some(3) {
+        assert_eq!(out.status.code(), Some(4), "{text}");
+        assert!(text.contains("killed by signal 9"), "{text}");
+    }
+}
+
+/// As after Ctrl-Z and fg: the pause is longer than what counts as a hang.
+#[test]
+fn a_race_that_is_stopped_for_a_while_does_not_hang() {
+    let (child, dir) = long_race("stopped", &["--grace", "2"]);
+    let Some(worker) = child_of(child.id()) else {
+        return;
+    };
+    kill("STOP", worker);
+    thread::sleep(Duration::from_secs(4));
+    kill("CONT", worker);
+    thread::sleep(Duration::from_secs(1));
+    kill("TERM", child.id());
+    let out = child.wait_with_output().unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    is_tidy(&dir);
+    assert!(matches!(out.status.code(), Some(0 | 2 | 3)), "{text}");
+}
+
+#[test]
+fn too_few_descriptors_are_no_failure_of_the_tool() {
+    let dir = scratch("descriptors");
+    let script = "ulimit -n 16; exec \"$0\" run \"$1\" -q -s everything --duration 1";
+    let out = Command::new("sh")
+        .args(["-c", script, env!("CARGO_BIN_EXE_diorace")])
+        .arg(&dir)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert_eq!(out.status.code(), Some(3), "{text}");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+}
+
+/// What cannot be written does not take the verdict along.
+#[test]
+fn a_record_that_does_not_fit_leaves_the_verdict() {
+    let dir = scratch("record-full");
+    let args = ["-s", "subblock-eof", "-d", "0.2", "-q"];
+    let record = ["run", dir.to_str().unwrap(), "--record", "/dev/full"];
+    let out = diorace(&[&record[..], &args].concat());
+    let text = String::from_utf8(out.stdout).unwrap();
+    assert!(matches!(out.status.code(), Some(3 | 4)), "{text}");
+    if out.status.code() == Some(4) {
+        assert!(text.contains("verdict: legal"), "{text}");
     }
 }
 

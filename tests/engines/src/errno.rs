@@ -30,6 +30,16 @@ impl Errno {
     pub const ECANCELED: Errno = Errno(libc::ECANCELED);
     /// The process that had the request was killed: it may have happened or not.
     pub const EOWNERDEAD: Errno = Errno(libc::EOWNERDEAD);
+    /// No memory, or more than may be locked.
+    pub const ENOMEM: Errno = Errno(libc::ENOMEM);
+    /// Too many open files, of this process.
+    pub const EMFILE: Errno = Errno(libc::EMFILE);
+    /// Too many open files, of the machine.
+    pub const ENFILE: Errno = Errno(libc::ENFILE);
+    /// No such file: somebody has removed it.
+    pub const ENOENT: Errno = Errno(libc::ENOENT);
+    /// The file may not become so large.
+    pub const EFBIG: Errno = Errno(libc::EFBIG);
     /// Bad address, which is also what a load or store gets that the kernel answers with SIGBUS.
     pub const EFAULT: Errno = Errno(libc::EFAULT);
 
@@ -57,6 +67,19 @@ impl Errno {
             libc::EIO => "EIO",
             libc::EAGAIN => "EAGAIN",
             libc::ENOMEM => "ENOMEM",
+            libc::EMFILE => "EMFILE",
+            libc::ENFILE => "ENFILE",
+            libc::EEXIST => "EEXIST",
+            libc::ENODEV => "ENODEV",
+            libc::ENXIO => "ENXIO",
+            libc::ENOTTY => "ENOTTY",
+            libc::ETIMEDOUT => "ETIMEDOUT",
+            libc::ETXTBSY => "ETXTBSY",
+            libc::EUCLEAN => "EUCLEAN",
+            libc::EBADMSG => "EBADMSG",
+            libc::EILSEQ => "EILSEQ",
+            libc::EOVERFLOW => "EOVERFLOW",
+            libc::ENOLCK => "ENOLCK",
             libc::EACCES => "EACCES",
             libc::EFAULT => "EFAULT",
             libc::EBUSY => "EBUSY",

@@ -53,5 +53,6 @@ pub use kind::{Flag, Kind, Path, Ring, Touch};
 pub use mapping::Mapping;
 pub use open::open;
 pub use probe::{DioAlign, page_size};
+pub use process::raise_descriptors;
 pub use queue::{Completion, Op, Queue, Rejected, Request};
 pub use remote::{Fate, Job, Remote, WorkerId};

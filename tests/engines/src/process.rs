@@ -22,7 +22,10 @@ pub(crate) fn fork() -> Result<Fork, Error> {
     // SAFETY: what the callers do in the child is to make system calls and to allocate.
     match unsafe { libc::fork() } {
         -1 => Err(Error::call("fork")),
-        0 => Ok(Fork::Child),
+        0 => {
+            crate::supervise::forget();
+            Ok(Fork::Child)
+        }
         child => Ok(Fork::Parent(child)),
     }
 }
@@ -89,4 +92,22 @@ pub(crate) fn own_id() -> i32 {
 pub(crate) fn hang_up(socket: &OwnedFd) {
     // SAFETY: no pointers involved.
     unsafe { libc::shutdown(socket.as_raw_fd(), libc::SHUT_RDWR) };
+}
+
+/// Lets this process open as many files as it may without asking anybody.
+///
+/// # Errors
+/// What setrlimit returns.
+pub fn raise_descriptors() -> Result<(), Errno> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is valid for writing and for reading.
+    let done = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &limit)
+    };
+    if done < 0 { Err(Errno::last()) } else { Ok(()) }
 }

@@ -2,26 +2,59 @@
 //! A polite stop, and who may be interrupted.
 
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::clock::coarse_time;
+
+/// What asks a program to stop: a person, a supervisor, the end of the terminal.
+pub(crate) const STOP: [i32; 4] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+
+/// Within so many milliseconds several signals are one request: a terminal, a shell and `timeout` send
+/// theirs to a whole group, and the parent passes on what it got alone.
+const ONCE: u64 = 300;
 
 static ASKED: AtomicU32 = AtomicU32::new(0);
+static LAST: AtomicU64 = AtomicU64::new(0);
 
-/// From now on SIGINT and SIGTERM ask to stop. The third time the process ends at once, with the
-/// status that the signal would have given.
+/// From now on SIGINT, SIGTERM, SIGQUIT and SIGHUP ask to stop; SIGHUP does not if it was ignored, as
+/// nohup(1) wants it. The second time the process ends at once, with the status that the signal would
+/// have given.
 pub fn catch_stop() {
     let handler: extern "C" fn(i32) = on_stop;
-    for signal in [libc::SIGINT, libc::SIGTERM] {
+    for signal in STOP.into_iter().filter(|signal| !keeps_ignoring(*signal)) {
         // SAFETY: `sigaction` is plain data for which all zeroes are valid.
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = handler as usize;
         action.sa_flags = libc::SA_RESTART;
-        // SAFETY: the handler uses an atomic and _exit only.
+        // SAFETY: the handler uses atomics, a clock and _exit only.
         unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
     }
 }
 
+/// Whether somebody before us has said that this signal is of no interest.
+pub(crate) fn keeps_ignoring(signal: i32) -> bool {
+    // SAFETY: `sigaction` is plain data for which all zeroes are valid.
+    let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: `old` is valid for writing; nothing is changed.
+    unsafe { libc::sigaction(signal, std::ptr::null(), &mut old) };
+    signal == libc::SIGHUP && old.sa_sigaction == libc::SIG_IGN
+}
+
+/// Counts a request to stop, in a signal handler; says how many there were.
+pub(crate) fn count_stop() -> u32 {
+    let now = (coarse_time().as_millis() as u64).max(1);
+    let last = LAST.swap(now, Ordering::SeqCst);
+    let same = last != 0 && now.saturating_sub(last) < ONCE;
+    ASKED.fetch_add(u32::from(!same), Ordering::SeqCst) + u32::from(!same)
+}
+
+/// How often this process was asked to stop.
+pub(crate) fn stops() -> u32 {
+    ASKED.load(Ordering::SeqCst)
+}
+
 extern "C" fn on_stop(signal: i32) {
-    if ASKED.fetch_add(1, Ordering::SeqCst) >= 2 {
+    if count_stop() >= 2 {
         // SAFETY: _exit may be called from a signal handler.
         unsafe { libc::_exit(128 + signal) };
     }
@@ -29,18 +62,19 @@ extern "C" fn on_stop(signal: i32) {
 
 /// Whether somebody asked to stop.
 pub fn stop_asked() -> bool {
-    ASKED.load(Ordering::Relaxed) > 0
+    stops() > 0
 }
 
-/// Keeps SIGINT and SIGTERM away from the calling thread, so that its system calls are not
+/// Keeps what asks to stop away from the calling thread, so that its system calls are not
 /// interrupted.
 pub fn block_stop() {
     // SAFETY: `sigset_t` is plain data, and the calls get valid pointers to it.
     unsafe {
         let mut set: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut set);
-        libc::sigaddset(&mut set, libc::SIGINT);
-        libc::sigaddset(&mut set, libc::SIGTERM);
+        for signal in STOP {
+            libc::sigaddset(&mut set, signal);
+        }
         libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
     }
 }
@@ -83,6 +117,14 @@ pub fn interrupt_all() {
 static INTERRUPT: Once = Once::new();
 
 extern "C" fn on_interrupt(_signal: i32) {}
+
+/// Lets a process of ours go on that somebody has stopped.
+pub fn go_on(process: i32) {
+    if process > 0 {
+        // SAFETY: no pointers involved; going on is all that this signal does.
+        unsafe { libc::kill(process, libc::SIGCONT) };
+    }
+}
 
 /// Asks a child process to stop.
 pub fn ask_to_stop(child: u32) {

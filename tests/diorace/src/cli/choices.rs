@@ -115,6 +115,7 @@ impl Choices {
             wanted: Wanted::parse(&self.engines)?,
             until: self.until,
             live,
+            turn: (1, 1),
             log: None,
             script: None,
         })

@@ -41,16 +41,18 @@ pub fn write(outputs: &Outputs, report: &Report, text: &str) -> Result<()> {
     } else {
         say(text);
     }
+    // One that cannot be written is no reason not to write the others.
+    let mut done = Vec::new();
     if let Some(path) = outputs.json.as_ref().filter(|path| !is_stdout(path)) {
-        write_file(path, &json()?)?;
+        done.push(json().and_then(|text| write_file(path, &text)));
     }
     if let Some(path) = &outputs.html {
-        write_file(path, &html::render(report))?;
+        done.push(write_file(path, &html::render(report)));
     }
     if let Some(path) = &outputs.junit {
-        write_file(path, &junit::render(report)?)?;
+        done.push(junit::render(report).and_then(|text| write_file(path, &text)));
     }
-    Ok(())
+    done.into_iter().collect()
 }
 
 fn write_file(path: &Path, text: &str) -> Result<()> {

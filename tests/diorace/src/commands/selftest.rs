@@ -92,6 +92,7 @@ fn race(
         wanted: Wanted::default(),
         until: Until::End,
         live: false,
+        turn: (1, 1),
         log: None,
         script: None,
     };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One run: scenarios one after the other in a directory, watched, judged and reported.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use engines::supervise::End;
 use engines::{signals, supervise};
 use oracle::Profile;
 use oracle::word::mix;
@@ -45,6 +47,9 @@ pub struct Session {
     pub script: Option<Arc<Script>>,
 }
 
+/// Exit codes from here on stand for signals.
+const HARD: i32 = 128;
+
 /// A replay may take longer than the record by this factor: then it is ended.
 const SLOWER: u32 = 10;
 
@@ -56,8 +61,12 @@ impl Session {
         let mut settings = self.choices.settings(&place, self.live)?;
         self.on_record(&place, &mut settings)?;
         outputs::prepare(&self.outputs)?;
-        // From here on something may get stuck in the kernel.
-        supervise::in_child()?;
+        // Engines need many. Where no more are to be had, what does not fit says so itself.
+        let _ = engines::raise_descriptors();
+        // From here on something may get stuck in the kernel, or be killed.
+        if let Some(end) = supervise::in_child()? {
+            return Ok(self.bury(end));
+        }
         signals::catch_stop();
         let report = self.report(place, &settings);
         let done = self.scenarios(chosen, &settings, report, text);
@@ -65,6 +74,32 @@ impl Session {
             outputs::discard(&self.outputs);
         }
         done
+    }
+
+    /// What is left to do when the process that raced has ended; does not return if it has ended by
+    /// itself, which is the rule.
+    fn bury(&self, end: End) -> Status {
+        if let Some(dir) = &end.left {
+            // Whoever still has its files open needs no names.
+            if let Err(error) = fs::remove_dir_all(dir) {
+                eprintln!("diorace: cannot remove {}: {error}", dir.display());
+            }
+        }
+        let Some(signal) = end.signal else {
+            let code = end.code.unwrap_or(HARD);
+            if code >= HARD {
+                outputs::discard(&self.outputs);
+                eprintln!("diorace: ended by the second signal, without a verdict");
+            }
+            signals::exit_now(code);
+        };
+        outputs::discard(&self.outputs);
+        let why = match signal {
+            libc::SIGKILL => " (by somebody, or for want of memory)",
+            _ => "",
+        };
+        eprintln!("diorace: the process that raced was killed by signal {signal}{why}");
+        Status::Tool
     }
 
     /// Begins a record, or takes the requests from one.
@@ -94,15 +129,18 @@ impl Session {
         let arena = Arena::new(&self.dir)?;
         let geometry = arena.geometry()?;
         check_size(settings.size, geometry)?;
-        let mut klog = Some(Cursor::begin());
-        for scenario in chosen {
-            let result = one(scenario, settings, &arena, geometry)?;
+        let mut klog = Cursor::begin(&report.place);
+        for (nth, scenario) in chosen.iter().enumerate() {
+            let mut settings = settings.clone();
+            settings.turn = (nth + 1, chosen.len());
+            let mut result = one(scenario, &settings, &arena, geometry);
             let hung = result.violations.contains_key("hang");
+            result.heard(klog.listen());
             report.scenarios.push(result);
             if hung {
                 // Threads are stuck in the kernel: nothing more can be learnt, and nothing joined.
-                self.finish(&mut report, settings, klog.take(), text)?;
-                abandon(arena, report.status);
+                let status = self.finish(&mut report, &settings, klog, text)?;
+                abandon(arena, status);
             }
             if signals::stop_asked() {
                 report.interrupted = true;
@@ -112,8 +150,7 @@ impl Session {
                 break;
             }
         }
-        self.finish(&mut report, settings, klog.take(), text)?;
-        Ok(report.status)
+        self.finish(&mut report, settings, klog, text)
     }
 
     /// Nothing has happened yet.
@@ -142,19 +179,29 @@ impl Session {
         }
     }
 
+    /// Writes the result to where it was asked for. What cannot be written there is an error, but does
+    /// not take the verdict along.
     fn finish(
         &self,
         report: &mut Report,
         settings: &Settings,
-        klog: Option<Cursor>,
+        klog: Cursor,
         text: Text,
-    ) -> Result<()> {
-        report.kernel_log = klog.map(Cursor::end);
+    ) -> Result<Status> {
+        report.kernel_log = Some(klog.end());
         report.conclude();
-        if let Some(log) = &settings.log {
-            log.finish()?;
+        let recorded = settings.log.as_ref().map_or(Ok(()), |log| log.finish());
+        let mut status = report.status;
+        for done in [
+            outputs::write(&self.outputs, report, &text(report)),
+            recorded,
+        ] {
+            if let Err(error) = done {
+                eprintln!("diorace: {error:#}");
+                status = Status::combine(&[status, Status::Tool]);
+            }
         }
-        outputs::write(&self.outputs, report, &text(report))
+        Ok(status)
     }
 }
 
@@ -180,13 +227,14 @@ pub fn fresh_seed() -> u64 {
     mix(now().as_nanos() as u64 ^ u64::from(process::id())) % 1_000_000
 }
 
-/// Runs a scenario; what the environment lacks for it is a result.
+/// Runs a scenario. What the environment lacks for it is a result, and so is a failure: it must not
+/// take along what others have found.
 fn one(
     scenario: &Scenario,
     settings: &Settings,
     arena: &Arena,
     geometry: Geometry,
-) -> Result<ScenarioReport> {
+) -> ScenarioReport {
     let mut settings = settings.clone();
     if settings
         .script
@@ -201,12 +249,21 @@ fn one(
         geometry,
         scenario: scenario.name,
     };
-    match scenario.run(&bench) {
+    let report = match scenario.run(&bench) {
         Err(error) if Status::of_error(&error) == Status::Lacking => {
-            Ok(ScenarioReport::skipped(scenario.name, format!("{error:#}")))
+            let mut why = format!("{error:#}");
+            if why.contains("EMFILE") {
+                why += " (more open files are needed: ulimit -n)";
+            }
+            ScenarioReport::skipped(scenario.name, why)
         }
-        other => other.with_context(|| format!("scenario {}", scenario.name)),
+        Err(error) => ScenarioReport::failed(scenario.name, format!("{error:#}")),
+        Ok(report) => report,
+    };
+    for failure in &report.failures {
+        eprintln!("diorace: scenario {}: {failure}", scenario.name);
     }
+    report
 }
 
 /// Ends without waiting for threads that will never return. Removing the files may get stuck as well.

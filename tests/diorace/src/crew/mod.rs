@@ -4,7 +4,6 @@
 pub mod pulse;
 mod stuck;
 
-use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -18,6 +17,7 @@ use crate::bench::Bench;
 use crate::crew::pulse::{Pulse, Role};
 use crate::crew::stuck::Stuck;
 use crate::record::{Log, Script};
+use crate::status::Lacking;
 
 /// How often the one who waits looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -33,13 +33,59 @@ pub struct Crew<T> {
     script: Option<(Arc<Script>, &'static str)>,
 }
 
+/// A pause of everything that is longer than this is not ours: the whole tool was stopped.
+const STOPPED: Duration = Duration::from_secs(2);
+
 /// How a race ended.
 #[derive(Debug)]
 pub enum Ending<T> {
-    /// Every thread returned.
-    Joined(Vec<T>),
+    /// Every thread returned; those that could not go on have an error.
+    Joined {
+        /// What the others found.
+        results: Vec<T>,
+        /// Why they could not.
+        errors: Vec<anyhow::Error>,
+    },
     /// Some did not.
     Hung(Vec<String>),
+}
+
+/// Knows for how long nobody could have run: after Ctrl-Z, or while the machine slept.
+#[derive(Debug)]
+struct Awake {
+    begin: Instant,
+    looked: Instant,
+    /// When everything went on after the last pause.
+    since: Instant,
+    paused: Duration,
+}
+
+impl Awake {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            begin: now,
+            looked: now,
+            since: now,
+            paused: Duration::ZERO,
+        }
+    }
+
+    /// To be called every few milliseconds.
+    fn look(&mut self) {
+        let now = Instant::now();
+        let gap = now - self.looked;
+        if gap > STOPPED {
+            self.paused += gap;
+            self.since = now;
+        }
+        self.looked = now;
+    }
+
+    /// Time in which something could have happened.
+    fn elapsed(&self) -> Duration {
+        self.begin.elapsed().saturating_sub(self.paused)
+    }
 }
 
 impl<T: Send + 'static> Crew<T> {
@@ -96,7 +142,7 @@ impl<T: Send + 'static> Crew<T> {
         &mut self,
         pulse: Arc<Pulse>,
         work: impl FnOnce() -> Result<T> + Send + 'static,
-    ) -> io::Result<()> {
+    ) -> Result<()> {
         let mine = Arc::clone(&pulse);
         let name = format!("{} {}", pulse.role.name(), pulse.engine);
         let thread = thread::Builder::new().name(name).spawn(move || {
@@ -105,6 +151,10 @@ impl<T: Send + 'static> Crew<T> {
             let result = work();
             mine.leave();
             result
+        });
+        let thread = thread.map_err(|error| {
+            let what = "no more threads can be had (see RLIMIT_NPROC, RLIMIT_AS, pids.max)";
+            Lacking(format!("{what}: {error}"))
         })?;
         self.pulses.push(pulse);
         self.threads.push(thread);
@@ -119,11 +169,12 @@ impl<T: Send + 'static> Crew<T> {
         grace: Duration,
         mut look: impl FnMut(&[Arc<Pulse>], Duration) -> ControlFlow<()>,
     ) -> Result<Ending<T>> {
-        let begin = Instant::now();
-        while begin.elapsed() < duration && !signals::stop_asked() && !self.stop_set() {
+        let mut awake = Awake::new();
+        while awake.elapsed() < duration && !signals::stop_asked() && !self.stop_set() {
             thread::sleep(LOOK.min(duration));
-            let enough = look(&self.pulses, begin.elapsed()).is_break();
-            if let Some(hung) = self.hung(grace) {
+            awake.look();
+            let enough = look(&self.pulses, awake.elapsed()).is_break();
+            if let Some(hung) = self.hung(grace, &awake) {
                 return Ok(Ending::Hung(hung));
             }
             if enough || self.threads.iter().all(JoinHandle::is_finished) {
@@ -134,20 +185,23 @@ impl<T: Send + 'static> Crew<T> {
         let asked = Instant::now();
         while !self.threads.iter().all(JoinHandle::is_finished) {
             thread::sleep(LOOK);
-            let _ = look(&self.pulses, begin.elapsed());
-            if asked.elapsed() > grace {
-                let hung = self.hung(Duration::ZERO);
-                return Ok(Ending::Hung(hung.unwrap_or_default()));
+            awake.look();
+            let _ = look(&self.pulses, awake.elapsed());
+            if asked.max(awake.since).elapsed() > grace {
+                if let Some(hung) = self.hung(Duration::ZERO, &awake) {
+                    return Ok(Ending::Hung(hung));
+                }
             }
         }
-        let mut results = Vec::new();
+        let (mut results, mut errors) = (Vec::new(), Vec::new());
         for thread in self.threads {
-            let result = thread
-                .join()
-                .map_err(|_| anyhow!("a thread of the tool panicked"))?;
-            results.push(result?);
+            match thread.join() {
+                Ok(Ok(result)) => results.push(result),
+                Ok(Err(error)) => errors.push(error),
+                Err(_) => errors.push(anyhow!("a thread of the tool panicked")),
+            }
         }
-        Ok(Ending::Joined(results))
+        Ok(Ending::Joined { results, errors })
     }
 
     fn stop_set(&self) -> bool {
@@ -155,11 +209,14 @@ impl<T: Send + 'static> Crew<T> {
     }
 
     /// Descriptions of the threads with a request older than `limit`; with no limit, of all that
-    /// have not returned.
-    fn hung(&self, limit: Duration) -> Option<Vec<String>> {
+    /// have not returned. A process of ours that somebody has stopped does not hang: it goes on.
+    fn hung(&self, limit: Duration, awake: &Awake) -> Option<Vec<String>> {
+        let waited = awake.since.elapsed();
         let alive = self.pulses.iter().filter(|pulse| pulse.is_alive());
+        let late = |pulse: &Pulse| pulse.oldest().is_some_and(|o| o.age.min(waited) > limit);
         let stuck: Vec<_> = alive
-            .filter(|pulse| limit.is_zero() || pulse.oldest().is_some_and(|o| o.age > limit))
+            .filter(|pulse| limit.is_zero() || late(pulse))
+            .filter(|pulse| !stuck::revive(pulse))
             .map(|pulse| Stuck::look(pulse).to_string())
             .collect();
         (!stuck.is_empty()).then_some(stuck)
@@ -189,7 +246,40 @@ mod tests {
         let ending = crew
             .race(SHORT, SHORT * 10, |_, _| ControlFlow::Continue(()))
             .unwrap();
-        assert!(matches!(ending, Ending::Joined(all) if all == [7]));
+        assert!(matches!(ending, Ending::Joined { results, .. } if results == [7]));
+    }
+
+    #[test]
+    fn who_cannot_go_on_does_not_take_the_others_findings_along() {
+        let mut crew = Crew::new();
+        for nth in 0..3 {
+            let pulse = crew.pulse("test", Role::Both, 1);
+            let work = move || match nth {
+                0 => Ok(7),
+                1 => Err(anyhow!("no more")),
+                _ => panic!("on purpose"),
+            };
+            crew.start(pulse, work).unwrap();
+        }
+        let ending = crew
+            .race(SHORT, SHORT * 10, |_, _| ControlFlow::Continue(()))
+            .unwrap();
+        let Ending::Joined { results, errors } = ending else {
+            panic!("nobody hangs");
+        };
+        assert_eq!((results, errors.len()), (vec![7], 2));
+    }
+
+    #[test]
+    fn a_pause_of_everything_is_no_time_to_hang_in() {
+        let mut awake = Awake::new();
+        awake.look();
+        assert_eq!(awake.paused, Duration::ZERO);
+        awake.looked -= STOPPED * 5;
+        awake.begin -= STOPPED * 5;
+        awake.look();
+        assert!(awake.paused >= STOPPED * 5 && awake.since.elapsed() < STOPPED);
+        assert!(awake.elapsed() < STOPPED);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs;
 
-use engines::Op;
+use engines::{Op, signals};
 
 use crate::crew::pulse::{Outstanding, Pulse};
 
@@ -36,10 +36,7 @@ impl Stuck {
             let text = text.trim();
             (!text.is_empty() && text != "0").then(|| text.to_owned())
         };
-        let state = read("status").and_then(|status| {
-            let line = status.lines().find(|line| line.starts_with("State:"))?;
-            Some(line.trim_start_matches("State:").trim().to_owned())
-        });
+        let state = field(&place, "State:");
         Self {
             label: format!("{} {}", pulse.engine, pulse.role.name()),
             thread,
@@ -50,6 +47,30 @@ impl Stuck {
             stack: read("stack"),
         }
     }
+}
+
+/// A line of a process's or thread's status.
+fn field(place: &str, name: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("{place}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(line.trim().to_owned())
+}
+
+/// Lets the process that makes a thread's system calls go on, and the one that looks after it, if
+/// somebody has stopped them; says whether somebody had.
+pub fn revive(pulse: &Pulse) -> bool {
+    let Some(process) = pulse.worker() else {
+        return false;
+    };
+    let parent = field(&format!("/proc/{process}"), "PPid:").and_then(|pid| pid.parse().ok());
+    let both = [Some(process), parent];
+    let stopped = |process: &i32| {
+        let state = field(&format!("/proc/{process}"), "State:");
+        state.is_some_and(|state| state.starts_with('T'))
+    };
+    let stopped: Vec<i32> = both.into_iter().flatten().filter(stopped).collect();
+    stopped.iter().for_each(|process| signals::go_on(*process));
+    !stopped.is_empty()
 }
 
 /// The numbers that /proc shows of a system call, with the name of the call where it is one for I/O.

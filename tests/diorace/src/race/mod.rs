@@ -18,7 +18,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use engines::Errno;
 use oracle::{Config, History, Initial, Mode, Profile};
 
@@ -33,6 +33,9 @@ use crate::report::ScenarioReport;
 use crate::report::finding::FindingReport;
 use crate::status::Lacking;
 
+/// The check at the end may take so long; each of its requests is watched besides.
+const CHECK: Duration = Duration::from_secs(3600);
+
 /// Races on a new file.
 pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
     let team = Team::new(bench, plan)?;
@@ -43,7 +46,11 @@ pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
     let mut report = on_store(bench, plan, team, history, store)?;
     if !report.violations.contains_key("hang") {
         direct::tell(bench, kinds.into_iter(), &mut report);
-        std::fs::remove_file(&path)?;
+        if let Err(error) = std::fs::remove_file(&path) {
+            report.broken(&anyhow!(
+                "the file is gone: {error}; somebody has removed it"
+            ));
+        }
     }
     Ok(report)
 }
@@ -143,8 +150,9 @@ fn on_store(
         begin.elapsed().as_secs_f64(),
     );
     let hung = match ending {
-        Ending::Joined(tallies) => {
-            tallies.iter().for_each(|tally| report.judge(tally));
+        Ending::Joined { results, errors } => {
+            results.iter().for_each(|tally| report.judge(tally));
+            errors.iter().for_each(|error| report.broken(error));
             live.say("checking that all modes agree");
             settle(bench, plan, &shared, team.slots - 2, &mut report)?
         }
@@ -166,12 +174,18 @@ fn settle(
     let pulse: Arc<Pulse> = crew.pulse("final check", Role::Read, 1);
     let (mine, view) = (Arc::clone(&pulse), Arc::clone(shared));
     crew.start(pulse, move || quiesce::check(&view, &mine, slot))?;
-    let quiets = match crew.race(Duration::from_secs(3600), bench.settings.grace, |_, _| {
-        ControlFlow::Continue(())
-    })? {
-        Ending::Joined(quiets) => quiets,
-        Ending::Hung(threads) => return Ok(threads),
-    };
+    let (quiets, errors) =
+        match crew.race(
+            CHECK,
+            bench.settings.grace,
+            |_, _| ControlFlow::Continue(()),
+        )? {
+            Ending::Joined { results, errors } => (results, errors),
+            Ending::Hung(threads) => return Ok(threads),
+        };
+    for error in errors {
+        report.broken(&error.context("the file could not be checked at the end"));
+    }
     for quiet in quiets {
         report.judge(&quiet.tally);
         if let Err(errno) = quiet.sentinel {

@@ -53,7 +53,8 @@ fn case(report: &Report, s: &ScenarioReport) -> TestCase {
             status.set_message(list(&s.violations));
         }
         Status::Lacking | Status::Tool => {
-            status.set_message(s.notes.join("; "));
+            let why: Vec<_> = s.failures.iter().chain(&s.notes).cloned().collect();
+            status.set_message(why.join("; "));
         }
         Status::Legal | Status::Collision => {}
     }

@@ -32,6 +32,9 @@ pub const SCHEMA: &str = "diorace.report";
 /// Its version.
 pub const VERSION: u32 = 1;
 
+/// Lines of the kernel that a scenario repeats.
+const HEARD: usize = 5;
+
 /// A whole run.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Report {
@@ -76,6 +79,9 @@ pub struct ScenarioReport {
     pub status: Status,
     /// What there is to say about it, if anything.
     pub notes: Vec<String>,
+    /// What kept the tool from going through with it.
+    #[serde(default)]
+    pub failures: Vec<String>,
     /// How long it raced.
     pub seconds: f64,
     /// Size of the file in bytes.
@@ -178,6 +184,7 @@ impl ScenarioReport {
             name: name.to_owned(),
             status: Status::Legal,
             notes: Vec::new(),
+            failures: Vec::new(),
             seconds: 0.0,
             file_size: 0,
             engines: Vec::new(),
@@ -204,6 +211,37 @@ impl ScenarioReport {
         report.status = Status::Lacking;
         report.notes.push(why);
         report
+    }
+
+    /// A scenario that the tool could not go through with.
+    pub fn failed(name: &str, why: String) -> Self {
+        let mut report = Self::new(name);
+        report.status = Status::Tool;
+        report.failures.push(why);
+        report
+    }
+
+    /// The tool, or what it needs, broke on the way. What was found before still counts.
+    pub fn broken(&mut self, error: &anyhow::Error) {
+        let what = format!("{error:#}");
+        if !self.failures.contains(&what) {
+            self.failures.push(what);
+        }
+    }
+
+    /// Adds what the kernel said while it ran.
+    pub fn heard(&mut self, log: KernelLog) {
+        if log.grave() == 0 {
+            return;
+        }
+        *self.violations.entry("kernel".to_owned()).or_default() += log.grave();
+        self.notes.extend(
+            log.lines
+                .into_iter()
+                .take(HEARD)
+                .map(|line| format!("kernel: {line}")),
+        );
+        self.conclude();
     }
 
     /// Adds what the threads counted.
@@ -272,6 +310,8 @@ impl ScenarioReport {
         }
         self.status = if !self.violations.is_empty() {
             Status::Violation
+        } else if !self.failures.is_empty() {
+            Status::Tool
         } else if !self.collisions.is_empty() || self.refused > 0 {
             Status::Collision
         } else if self.operations == 0 {

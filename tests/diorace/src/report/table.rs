@@ -6,6 +6,7 @@ use std::fmt::Write;
 
 use crate::report::finding::FindingReport;
 use crate::report::{Report, ScenarioReport};
+use crate::status::Status;
 
 /// Findings explained in the table; the JSON has more.
 const EXPLAINED: usize = 3;
@@ -41,7 +42,29 @@ pub fn render(report: &Report) -> String {
         ""
     };
     let _ = writeln!(out, "\nthe same choices again: {}", report.command);
-    let _ = writeln!(out, "verdict: {}{interrupted}", report.status.name());
+    let _ = writeln!(
+        out,
+        "verdict: {}{}{interrupted}",
+        report.status.name(),
+        others(report)
+    );
+    out
+}
+
+/// Of how many scenarios the verdict says nothing.
+fn others(report: &Report) -> String {
+    let count = |status| {
+        let all = report.scenarios.iter();
+        all.filter(|scenario| scenario.status == status).count()
+    };
+    let all = report.scenarios.len();
+    let mut out = String::new();
+    for (status, what) in [(Status::Lacking, "skipped"), (Status::Tool, "failed")] {
+        let n = count(status);
+        if n > 0 && status != report.status {
+            let _ = write!(out, ", {n} of {all} scenarios {what}");
+        }
+    }
     out
 }
 
@@ -99,7 +122,7 @@ fn render_scenario(out: &mut String, s: &ScenarioReport) {
             let _ = writeln!(out, "  {what}: {}", list(counts));
         }
     }
-    for note in &s.notes {
+    for note in s.failures.iter().chain(&s.notes) {
         let _ = writeln!(out, "  {note}");
     }
     // Violations first: they must not hide behind collisions.

@@ -177,9 +177,12 @@ where
         begin.elapsed().as_secs_f64(),
     );
     match ending {
-        Ending::Joined(results) => results
-            .into_iter()
-            .for_each(|result| add(&mut report, result)),
+        Ending::Joined { results, errors } => {
+            for result in results {
+                add(&mut report, result);
+            }
+            errors.iter().for_each(|error| report.broken(error));
+        }
         Ending::Hung(threads) => {
             for thread in threads {
                 *report.violations.entry("hang".to_owned()).or_default() += 1;
