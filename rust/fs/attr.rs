@@ -80,4 +80,15 @@ impl AttributeOperations for Attributes {
         inode.copy_atime();
         Ok(())
     }
+
+    // Of pipes and the like. Writes to regular files do so where they are made.
+    fn modified(inode: &Inode<Diofs>, flags: u32) -> Result {
+        let mount = &inode.super_block().data().root.mount;
+        let Ok(_access) = mount.want_write() else {
+            return Ok(());
+        };
+        inode.lower().update_change_times(flags)?;
+        inode.refresh();
+        Ok(())
+    }
 }

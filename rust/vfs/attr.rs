@@ -334,20 +334,24 @@ impl<T: FileSystem> Inode<T> {
             )
         };
     }
+}
 
-    /// Sets the times of change to the present, in memory. C: `generic_update_time()`.
+impl LowerInode {
+    /// Sets the times of change to the present. C: `inode_operations::update_time()`.
+    ///
+    /// Context: process context, may sleep; the filesystem is kept from being frozen.
     ///
     /// # Errors
     ///
-    /// `EAGAIN` when that would block and `flags` (`IOCB_*`) do not allow it.
+    /// Those of the lower filesystem. `EAGAIN` as `flags` (`IOCB_*`) say.
     pub fn update_change_times(&self, flags: u32) -> Result {
-        // SAFETY: The inode lives.
+        let kind = bindings::fs_update_time_FS_UPD_CMTIME;
+        // SAFETY: The inode is referenced; its operations are constant.
         to_result(unsafe {
-            bindings::generic_update_time(
-                self.as_raw(),
-                bindings::fs_update_time_FS_UPD_CMTIME,
-                flags,
-            )
+            match (*(*self.as_raw()).i_op).update_time {
+                Some(update) => update(self.as_raw(), kind, flags),
+                None => bindings::generic_update_time(self.as_raw(), kind, flags),
+            }
         })
     }
 }

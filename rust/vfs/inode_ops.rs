@@ -123,6 +123,14 @@ pub trait AttributeOperations: Sized + 'static {
     ///
     /// `EAGAIN` if `nowait` and it would have to sleep.
     fn touch_atime(inode: &Inode<Self::Fs>, nowait: bool) -> Result;
+
+    /// Notes a change of what the inode stands for that the VFS makes by itself: data were written to
+    /// a pipe, for example.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` if it would have to sleep and `flags` (`IOCB_*`) do not allow it.
+    fn modified(inode: &Inode<Self::Fs>, flags: u32) -> Result;
 }
 
 /// What can be done with an inode. What is left out, the VFS refuses with the errno that programs

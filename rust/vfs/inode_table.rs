@@ -357,7 +357,7 @@ impl<O: InodeOperations> InodeOps<O> {
             if kind == bindings::fs_update_time_FS_UPD_ATIME {
                 O::Attributes::touch_atime(inode, nowait)
             } else {
-                inode.update_change_times(flags)
+                O::Attributes::modified(inode, flags)
             }
             .map(|()| 0)
         })

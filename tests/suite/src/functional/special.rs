@@ -7,10 +7,12 @@ use crate::sys::{file, path, stat};
 use crate::twin::twin;
 use anyhow::{Result, ensure};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
     test("special.nodes", nodes),
     test("special.fifo", fifo),
+    test("special.fifo_times", fifo_times),
     test("special.socket", socket),
     test("special.device", device),
 ];
@@ -75,6 +77,26 @@ fn fifo(ctx: &Ctx) -> Result<()> {
         s.see("content", buf[..n].to_vec());
         s.see("seek", file::lseek(&reader, 0, libc::SEEK_SET));
         s.see("size stays", stat::stat(&s.at("p")));
+        Ok(())
+    })
+}
+
+/// Writing to a pipe is a modification of it, reading an access.
+fn fifo_times(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        s.must("make", path::mknod(&s.at("p"), libc::S_IFIFO | 0o600, 0))?;
+        let fd = s.must("open", file::open(&s.at("p"), libc::O_RDWR, 0))?;
+        let before = stat::stat(&s.at("p"))?;
+        std::thread::sleep(Duration::from_millis(30));
+        s.see("write", file::write(&fd, b"through"));
+        let written = stat::stat(&s.at("p"))?;
+        s.see("modified", written.mtime > before.mtime);
+        s.see("changed", written.ctime > before.ctime);
+        std::thread::sleep(Duration::from_millis(30));
+        s.see("read", file::read(&fd, &mut [0; 16]));
+        let read = stat::stat(&s.at("p"))?;
+        s.see("accessed", read.atime > before.atime);
+        s.see("not modified", read.mtime == written.mtime);
         Ok(())
     })
 }
