@@ -42,6 +42,10 @@ impl AttributeOperations for Attributes {
         stat.move_to(sb);
         if inode.is_regular() {
             stat.refresh_from(inode);
+            // Programs that copy files do not read one that has no blocks, but take it for a hole.
+            if stat.is_without_blocks() && inode.needs_writeback() {
+                stat.count_cached_blocks(inode);
+            }
         }
         Ok(stat)
     }

@@ -22,6 +22,7 @@ use crate::bindings;
 use core::ptr::null_mut;
 use kernel::{
     error::to_result,
+    page::PAGE_SIZE,
     prelude::*, //
 };
 
@@ -117,7 +118,23 @@ impl Stat {
             self.0.ctime = ctime;
         }
     }
+
+    /// Whether the file has a size, but no blocks.
+    pub fn is_without_blocks(&self) -> bool {
+        self.0.size > 0 && self.0.blocks == 0
+    }
+
+    /// Says how many blocks the data may take that are in the cache of `inode`.
+    pub fn count_cached_blocks<T: FileSystem>(&mut self, inode: &Inode<T>) {
+        // SAFETY: The mapping lives as long as the inode; any value of a racing update will do.
+        let pages = unsafe { (&raw const (*inode.mapping_raw()).nrpages).read_volatile() } as u64;
+        let by_size = u64::try_from(self.0.size).map_or(0, |size| size.div_ceil(SECTOR));
+        self.0.blocks = by_size.min(pages.saturating_mul(PAGE_SIZE as u64 / SECTOR));
+    }
 }
+
+/// The unit in which `stat` counts blocks.
+const SECTOR: u64 = 512;
 
 /// A change of attributes that was asked for.
 pub struct SetAttr<'a>(pub(super) &'a mut bindings::iattr);

@@ -46,6 +46,17 @@ impl<T: FileSystem> Inode<T> {
         unsafe { bindings::filemap_range_has_page(self.mapping_raw(), range.start(), range.last()) }
     }
 
+    /// Whether a flush of everything would have something to do.
+    ///
+    /// Context: process context, does not sleep.
+    pub fn needs_writeback(&self) -> bool {
+        if !self.has_pages() {
+            return false;
+        }
+        // SAFETY: The mapping lives as long as the inode.
+        unsafe { bindings::filemap_range_has_writeback(self.mapping_raw(), 0, i64::MAX) }
+    }
+
     /// Whether a flush of `range` would have something to do.
     ///
     /// Context: process context, does not sleep.

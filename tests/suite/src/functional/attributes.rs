@@ -17,6 +17,7 @@ pub const TESTS: &[Test] = &[
     test("getattr.whole", whole),
     test("getattr.direct_alignment", direct_alignment),
     test("getattr.size_before_writeback", size_before_writeback),
+    test("getattr.blocks_before_writeback", blocks_before_writeback),
     test("getattr.times_of_files", times_of_files),
     test("getattr.times_of_directories", times_of_directories),
     test("getattr.access_time", access_time),
@@ -132,6 +133,30 @@ fn size_before_writeback(ctx: &Ctx) -> Result<()> {
         s.see("end", file::lseek(&fd, 0, libc::SEEK_END));
         s.see("sync", file::fsync(&fd));
         s.see("size after", stat::fstat(&fd));
+        Ok(())
+    })
+}
+
+/// A file with data has blocks, also before they are chosen: programs that copy files take one that
+/// has none for a hole and do not read it.
+fn blocks_before_writeback(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        let fd = s.must("create", file::create(&s.at("f")))?;
+        s.see("none", stat::fstat(&fd).map(|st| st.blocks));
+        s.must("write", file::pwrite(&fd, &pattern(1, 0, 10_000), 0))?;
+        s.see("some", stat::fstat(&fd).map(|st| st.blocks > 0));
+        let far = s.must("another", file::create(&s.at("far")))?;
+        s.must("grow", file::ftruncate(&far, 1 << 20))?;
+        s.must("read", file::pread_vec(&far, 1 << 20, 0))?;
+        s.see(
+            "a hole that was read",
+            stat::fstat(&far).map(|st| st.blocks),
+        );
+        let map = Region::shared(&far, 0, PAGE, READ_WRITE)?;
+        map.store(0, b"x");
+        s.see("stored", stat::fstat(&far).map(|st| st.blocks > 0));
+        s.must("sync", file::fsync(&far))?;
+        s.see("few", stat::fstat(&far).map(|st| st.blocks < 100));
         Ok(())
     })
 }
