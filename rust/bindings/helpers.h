@@ -97,7 +97,6 @@ bool diofs_helper_is_sync_kiocb(struct kiocb *iocb);
 /* sched.c: linux/cred.h, linux/sched/mm.h, linux/preempt.h */
 const struct cred *diofs_helper_override_creds(const struct cred *cred);
 const struct cred *diofs_helper_revert_creds(const struct cred *cred);
-const struct cred *diofs_helper_current_cred(void);
 unsigned int diofs_helper_memalloc_nofs_save(void);
 void diofs_helper_memalloc_nofs_restore(unsigned int flags);
 unsigned long diofs_helper_local_throttle_save(void);

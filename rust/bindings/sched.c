@@ -20,11 +20,6 @@ const struct cred *diofs_helper_revert_creds(const struct cred *cred)
 	return revert_creds(cred);
 }
 
-const struct cred *diofs_helper_current_cred(void)
-{
-	return current_cred();
-}
-
 unsigned int diofs_helper_memalloc_nofs_save(void)
 {
 	return memalloc_nofs_save();

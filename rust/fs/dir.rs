@@ -8,7 +8,6 @@ use super::{
     Diofs, //
 };
 use crate::vfs::{
-    cred::current_cred,
     dentry::{
         ChildDentry,
         NegativeDentry,
@@ -88,7 +87,9 @@ impl DirOperations for DirectoryOps {
     fn open(dentry: &Dentry<Diofs>, inode: &Inode<Diofs>, flags: u32) -> Result<LowerFile> {
         // The upper file notes accesses, for both.
         let flags = flags & !DONE_FLAGS | flags::O_NOATIME | flags::O_LARGEFILE;
-        let mount = &inode.super_block().data().root.mount;
-        LowerFile::open_at(mount, dentry.lower()?, flags, &current_cred())
+        let sb = inode.super_block().data();
+        // The calling task was asked for its rights above. To security modules that decide by path
+        // the lower directory, in a mount of nobody's, is none that it may open.
+        LowerFile::open_at(&sb.root.mount, dentry.lower()?, flags, &sb.mounter)
     }
 }

@@ -12,13 +12,6 @@ use kernel::{
     sync::aref::ARef, //
 };
 
-/// The credentials that the running task acts with at present.
-pub fn current_cred() -> ARef<Credential> {
-    // SAFETY: A task's own credentials last while it runs here, and the conversion takes a
-    // reference.
-    unsafe { Credential::from_ptr(bindings::current_cred()) }.into()
-}
-
 /// A copy of the running task's credentials that cannot exceed quotas and use space that is
 /// reserved for the administrator.
 ///

@@ -9,6 +9,7 @@
 use crate::harness::Ctx;
 use crate::lower::stack::FsKind;
 use crate::sys::dir::Entry;
+use crate::sys::landlock;
 use crate::sys::process::{self, Exit};
 use crate::sys::stat::Stat;
 use crate::sys::{Errno, Res};
@@ -184,6 +185,18 @@ impl Script {
             what: format!("as user {uid}: {}", s.what),
             ..s
         }));
+        Ok(())
+    }
+
+    /// Runs a part of the script in a process that may use nothing but the script's directory.
+    pub fn confined(&mut self, part: impl Fn(&mut Script) -> Result<()>) -> Result<()> {
+        let steps = in_process(|| {
+            landlock::confine_to(&self.dir).context("confining the process")?;
+            let mut script = Script::new(&self.dir);
+            part(&mut script)?;
+            Ok(script.steps)
+        })?;
+        self.steps.extend(steps);
         Ok(())
     }
 

@@ -2,8 +2,8 @@
 
 //! Who may do what.
 
-use crate::harness::{Ctx, Test, test};
-use crate::sys::{dir, file, path, stat};
+use crate::harness::{Ctx, Test, skip, test};
+use crate::sys::{dir, file, landlock, path, stat};
 use crate::twin::twin;
 use anyhow::Result;
 
@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = &[
     test("permission.attributes", attributes),
     test("permission.groups", groups),
     test("permission.owner_of_new", owner_of_new),
+    test("permission.sandbox", sandbox).once(),
 ];
 
 const USER: u32 = 1000;
@@ -178,6 +179,38 @@ fn owner_of_new(ctx: &Ctx) -> Result<()> {
             let fd = s.must("write own", file::open(&s.at("f"), libc::O_RDWR, 0))?;
             s.see("write", file::write(&fd, b"mine"));
             s.see("sync", file::fsync(&fd));
+            Ok(())
+        })
+    })
+}
+
+/// A program that has confined itself to the directory can do everything there: what is opened below
+/// on its behalf lies outside of what it may open.
+fn sandbox(ctx: &Ctx) -> Result<()> {
+    if !landlock::available() {
+        return skip("the kernel has no Landlock");
+    }
+    twin(ctx, |s| {
+        path::mkdir(&s.at("d"), 0o755)?;
+        drop(file::create(&s.at("d/f"))?);
+        s.confined(|s| {
+            s.see("outside", file::open("/etc".as_ref(), libc::O_RDONLY, 0));
+            let fd = file::open(&s.at("d"), libc::O_RDONLY, 0);
+            s.see("list", fd.and_then(|fd| dir::read_all(&fd, 4096)));
+            s.see("attributes", stat::stat(&s.at("d/f")));
+            let fd = s.must("open", file::open(&s.at("d/f"), libc::O_RDWR, 0))?;
+            s.see("write", file::write(&fd, b"confined"));
+            s.see("read", file::pread_vec(&fd, 100, 0));
+            s.see("sync", file::fsync(&fd));
+            s.see("create", file::create(&s.at("d/g")));
+            s.see("mkdir", path::mkdir(&s.at("d/e"), 0o755));
+            s.see("rename", path::rename(&s.at("d/g"), &s.at("d/h")));
+            s.see("link", path::link(&s.at("d/h"), &s.at("d/i")));
+            s.see("truncate", path::truncate(&s.at("d/f"), 3));
+            s.see("unlink", path::unlink(&s.at("d/h")));
+            s.see("rmdir", path::rmdir(&s.at("d/e")));
+            let fd = s.must("directory", file::open(&s.at("d"), libc::O_RDONLY, 0))?;
+            s.see("sync it", file::fsync(&fd));
             Ok(())
         })
     })

@@ -11,6 +11,7 @@ pub mod dm;
 pub mod errno;
 pub mod file;
 pub mod fscall;
+pub mod landlock;
 pub mod mem;
 pub mod mount;
 pub mod path;
