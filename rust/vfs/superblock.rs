@@ -159,6 +159,7 @@ impl<T: SuperOperations> SuperOps<T> {
         drop_inode: Some(Self::drop_inode),
         evict_inode: Some(Self::evict_inode),
         sync_fs: Some(Self::sync_fs),
+        freeze_fs: Some(Self::freeze_fs),
         statfs: Some(Self::statfs),
         show_options: Some(Self::show_options),
         show_stats: Some(Self::show_stats),
@@ -208,6 +209,15 @@ impl<T: SuperOperations> SuperOps<T> {
         // SAFETY: As this function's requirements.
         let sb = unsafe { SuperBlock::from_raw(sb) };
         from_result(|| T::sync_fs(sb, wait != 0).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS with a superblock of `T` in which nobody can change anything any more, and
+    /// which is synced.
+    unsafe extern "C" fn freeze_fs(_sb: *mut bindings::super_block) -> c_int {
+        // Nothing is left to do. But who has no such function cannot be frozen by `ioctl(2)`.
+        0
     }
 
     /// # Safety
