@@ -148,8 +148,15 @@ impl Context<'_> {
 
     /// Whether the result is to be read-only.
     pub fn is_read_only(&self) -> bool {
-        // SAFETY: By the type invariant.
-        unsafe { (*self.fc).sb_flags as usize & bindings::SB_RDONLY != 0 }
+        let is_set = |flags: usize| flags & bindings::SB_RDONLY != 0;
+        // SAFETY: By the type invariant; a context for a remount has its root from the beginning.
+        unsafe {
+            // A remount leaves the flags that are not in the mask as they are.
+            if self.is_remount() && !is_set((*self.fc).sb_flags_mask as usize) {
+                return is_set((*(*(*self.fc).root).d_sb).s_flags);
+            }
+            is_set((*self.fc).sb_flags as usize)
+        }
     }
 
     /// Makes the result read-only.
@@ -321,7 +328,8 @@ impl<T: Mount> ContextOps<T> {
         from_result(|| {
             // What was written before a change to read-only goes out before it.
             // SAFETY: As this function's requirements: `s_umount` is held.
-            kernel::error::to_result(unsafe { bindings::sync_filesystem(sb.as_raw()) })?;
+            kernel::error::to_result(unsafe { bindings::sync_filesystem(sb.as_raw()) })
+                .inspect_err(|_| context.error(fmt!("the filesystem cannot be synced first")))?;
             T::remount(sb, options, &mut context).map(|()| 0)
         })
     }
