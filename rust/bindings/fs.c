@@ -216,6 +216,11 @@ void diofs_helper_inode_set_lock_classes(struct inode *inode,
 	lockdep_set_class(&inode->i_data.invalidate_lock, invalidate);
 }
 
+bool diofs_helper_sb_has_encoding(const struct super_block *sb)
+{
+	return sb_has_encoding(sb);
+}
+
 bool diofs_helper_d_unhashed(const struct dentry *dentry)
 {
 	return d_unhashed(dentry);

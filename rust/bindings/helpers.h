@@ -59,6 +59,7 @@ void diofs_helper_inode_set_lock_classes(struct inode *inode,
 int diofs_helper_inode_generic_drop(struct inode *inode);
 int diofs_helper_get_write_access(struct inode *inode);
 void diofs_helper_put_write_access(struct inode *inode);
+bool diofs_helper_sb_has_encoding(const struct super_block *sb);
 bool diofs_helper_d_unhashed(const struct dentry *dentry);
 unsigned int diofs_helper_dentry_seq_begin(const struct dentry *dentry);
 bool diofs_helper_dentry_seq_retry(const struct dentry *dentry, unsigned int seq);

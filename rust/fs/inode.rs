@@ -94,7 +94,7 @@ fn init_directory(inode: &mut NewInode<Diofs>) {
 /// `EREMOTE`.
 pub fn check_directory(dentry: &LowerDentry) -> Result {
     let casefolded = dentry.inode().is_some_and(|inode| inode.is_casefolded());
-    if casefolded || dentry.is_managed() {
+    if casefolded || dentry.has_own_names() || dentry.is_managed() {
         return Err(EREMOTE);
     }
     Ok(())

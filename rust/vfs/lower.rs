@@ -274,6 +274,17 @@ impl LowerDentry {
         unsafe { core::ptr::eq((*self.as_raw()).d_sb, (*other.as_raw()).d_sb) }
     }
 
+    /// Whether names in this filesystem are hashed or compared in a way of its own, other than that
+    /// of directories whose names are casefolded ([`LowerInode::is_casefolded`]).
+    pub fn has_own_names(&self) -> bool {
+        let own = bindings::dentry_flags_DCACHE_OP_HASH | bindings::dentry_flags_DCACHE_OP_COMPARE;
+        // SAFETY: The dentry lives; these flags and its superblock are constant.
+        unsafe {
+            (&raw const (*self.as_raw()).d_flags).read_volatile() & own != 0
+                && !bindings::sb_has_encoding((*self.as_raw()).d_sb)
+        }
+    }
+
     /// Whether the VFS would do more here than look up a name: cross into another filesystem, wait
     /// for an automounter.
     pub fn is_managed(&self) -> bool {
