@@ -91,6 +91,7 @@ pub fn read(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outc
         return Ok(Outcome::Done(0));
     }
     stats(inode).dio_reads.inc();
+    kiocb.file().accessed();
     let outcome = read_at(kiocb, iter);
     advance(kiocb, outcome)
 }

@@ -78,7 +78,7 @@ impl OpenData {
 
 /// The flags of an open call that go to the lower file. `O_DIRECT`, `O_APPEND` and the kinds of
 /// `O_SYNC` are properties of each request instead.
-const LOWER_OPEN_FLAGS: u32 = bindings::O_ACCMODE | bindings::O_NOATIME;
+const LOWER_OPEN_FLAGS: u32 = bindings::O_ACCMODE;
 
 impl RegularFile for Diofs {
     type Open = OpenData;
@@ -87,7 +87,8 @@ impl RegularFile for Diofs {
         let inode = file.inode();
         let sb = inode.super_block().data();
         let path = inode.data().lower.alias_path(&sb.root.mount)?;
-        let flags = file.flags() & LOWER_OPEN_FLAGS | bindings::O_LARGEFILE;
+        // The upper file notes accesses, for both.
+        let flags = file.flags() & LOWER_OPEN_FLAGS | bindings::O_NOATIME | bindings::O_LARGEFILE;
         let lower = LowerFile::open(&path, flags, &sb.mounter)?;
         let can_direct = lower.can_direct();
         if file.flags() & bindings::O_DIRECT != 0 && !can_direct {
@@ -168,14 +169,12 @@ impl RegularFile for Diofs {
     }
 
     fn read(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome> {
-        let outcome = if kiocb.is_direct() {
+        if kiocb.is_direct() {
             // A queued request may be complete, and its file gone, before this returns.
             return direct::read(kiocb, iter);
-        } else {
-            kiocb.read_cached(iter).map(Outcome::Done)
-        };
-        kiocb.file().data().lower.accessed();
-        outcome
+        }
+        kiocb.inode().follow_times();
+        kiocb.read_cached(iter).map(Outcome::Done)
     }
 
     fn write(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome> {

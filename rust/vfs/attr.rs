@@ -337,6 +337,26 @@ impl<T: FileSystem> Inode<T> {
         unsafe { copy_attributes(self.as_raw(), self.lower(), mount, times) };
     }
 
+    /// Copies times of change from the lower inode that are later than those here, which do not know
+    /// of each write. Whether an access is to be noted depends on them.
+    ///
+    /// Context: any that may take a spinlock.
+    pub fn follow_times(&self) {
+        let (inode, lower) = (self.as_raw(), self.lower().as_raw());
+        // SAFETY: Both inodes live. A racing update is seen now or the next time.
+        unsafe {
+            let behind = time(&bindings::inode_get_mtime(lower))
+                > time(&bindings::inode_get_mtime(inode))
+                || time(&bindings::inode_get_ctime(lower))
+                    > time(&bindings::inode_get_ctime(inode));
+            if behind {
+                bindings::inode_spin_lock(inode);
+                copy_times(inode, lower, Times::Later);
+                bindings::inode_spin_unlock(inode);
+            }
+        }
+    }
+
     /// Copies the size from the lower inode, for anything but a regular file.
     ///
     /// The size of a regular file is the upper inode's to know, which has the data.

@@ -96,6 +96,15 @@ impl<T: RegularFile> OpenFile<T> {
         to_result(unsafe { bindings::file_remove_privs(self.as_raw()) })
     }
 
+    /// Notes an access, as far as the options of the mount ask for that. C: `file_accessed()`.
+    ///
+    /// Context: process context, may sleep.
+    pub fn accessed(&self) {
+        self.inode().follow_times();
+        // SAFETY: The file lives.
+        unsafe { bindings::file_accessed(self.as_raw()) };
+    }
+
     /// A write-back error that was not reported to this file yet. It stays unreported.
     pub fn peek_writeback_error(&self) -> Result {
         // SAFETY: The file lives, and with it its mapping.
@@ -252,7 +261,7 @@ impl<T: RegularFile> FileOps<T> {
         read_iter: Some(Self::read_iter),
         write_iter: Some(Self::write_iter),
         mmap_prepare: Some(Self::mmap_prepare),
-        splice_read: Some(bindings::filemap_splice_read),
+        splice_read: Some(Self::splice_read),
         splice_write: Some(bindings::iter_file_splice_write),
         get_unmapped_area: Some(bindings::thp_get_unmapped_area),
         ..pin_init::zeroed()
@@ -346,13 +355,32 @@ impl<T: RegularFile> FileOps<T> {
 
     /// # Safety
     ///
+    /// Called by the VFS with an open file of `T`, a position and a pipe for the call.
+    unsafe extern "C" fn splice_read(
+        file: *mut bindings::file,
+        pos: *mut bindings::loff_t,
+        pipe: *mut bindings::pipe_inode_info,
+        len: usize,
+        flags: c_uint,
+    ) -> isize {
+        // SAFETY: The caller guarantees the file.
+        unsafe { OpenFile::<T>::from_raw(file) }
+            .inode()
+            .follow_times();
+        // SAFETY: The caller guarantees all of them. It notes the access itself.
+        unsafe { bindings::filemap_splice_read(file, pos, pipe, len, flags) }
+    }
+
+    /// # Safety
+    ///
     /// Called by the memory manager with the description of a mapping of an open file of `T`.
     unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
         // SAFETY: The caller guarantees the description and its file.
-        unsafe {
+        let file = unsafe {
             (*desc).vm_ops = const { &VmOps::<T>::TABLE };
-            bindings::file_accessed((*desc).file);
-        }
+            OpenFile::<T>::from_raw((*desc).file)
+        };
+        file.accessed();
         0
     }
 }

@@ -196,12 +196,4 @@ impl LowerFile {
         }
         Ok(pos)
     }
-
-    /// Notes an access, as `file_accessed()` does.
-    ///
-    /// Context: process context, may sleep.
-    pub fn accessed(&self) {
-        // SAFETY: The file lives.
-        unsafe { bindings::file_accessed(self.as_raw()) };
-    }
 }
