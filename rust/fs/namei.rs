@@ -33,7 +33,10 @@ fn lower_mount(inode: &Inode<Diofs>) -> &LowerMount {
 
 /// Looks up a name. One that does not exist is remembered as such.
 pub fn lookup(dir: &Inode<Diofs>, dentry: UnhashedDentry<'_, Diofs>) -> Result<Spliced> {
-    let lower = dentry.parent().lower()?.lookup(&dentry.name())?;
+    let parent = dentry.parent().lower()?;
+    // It can have become such a directory since it was looked up.
+    inode::check_directory(parent)?;
+    let lower = parent.lookup(&dentry.name())?;
     inode::check_directory(&lower)?;
     let inode = lower
         .inode()
