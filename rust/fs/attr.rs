@@ -59,6 +59,10 @@ impl AttributeOperations for Attributes {
         drop(mount.want_write()?);
         let lower = dentry.lower()?;
         let size = attr.size();
+        // The VFS has looked at the upper inode, which need not know yet.
+        if size.is_some() && inode.lower().is_append_only() {
+            return Err(EPERM);
+        }
         // Write access is taken for the change alone: a change of size first waits for write-back,
         // which needs write access too, and somebody may be freezing the lower filesystem.
         let mut change = || mount.want_write()?.notify_change(lower, &mut attr);

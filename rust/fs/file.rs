@@ -125,6 +125,7 @@ impl RegularFile for Diofs {
     }
 
     fn stored(file: &OpenFile<Self>) -> Result {
+        file.inode().may_change()?;
         file.data().lower.modified_by_store()
     }
 
@@ -178,6 +179,7 @@ impl RegularFile for Diofs {
     }
 
     fn write(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+        kiocb.inode().may_change()?;
         if kiocb.is_direct() {
             return direct::write(kiocb, iter);
         }

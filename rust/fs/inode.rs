@@ -111,6 +111,18 @@ impl Inode<Diofs> {
         self.copy_attributes(&self.super_block().data().root.mount, times);
         self.copy_size();
     }
+
+    /// Whether the data may be changed by those who have the file open already.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` for an immutable file. Asked too late, at write-back, it would cost the data.
+    pub fn may_change(&self) -> Result {
+        if self.data().lower.is_immutable() {
+            return Err(EPERM);
+        }
+        Ok(())
+    }
 }
 
 /// Operations on inodes that are neither directories nor symbolic links.

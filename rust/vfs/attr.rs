@@ -274,16 +274,72 @@ pub(super) unsafe fn copy_attributes(
     // The lower one may change meanwhile; then whoever changed it copies again.
     unsafe {
         bindings::inode_spin_lock(inode);
-        (*inode).i_uid = bindings::inode_kuid(idmap, lower);
-        (*inode).i_gid = bindings::inode_kgid(idmap, lower);
-        (*inode).i_mode = (*lower).i_mode;
+        copy_access(inode, lower, idmap);
         // The state of blocks in the page cache is kept per folio, which may be a single page.
         (*inode).i_blkbits = (*lower).i_blkbits.min(kernel::page::PAGE_SHIFT as u8);
         copy_times(inode, lower, times);
-        bindings::inode_spin_unlock(inode);
-        copy_flags(inode, lower);
-        // `set_nlink()` counts inodes without a name itself.
+        // `set_nlink()` counts inodes without a name itself, which must not happen twice.
         bindings::set_nlink(inode, (*lower).__bindgen_anon_1.i_nlink);
+        bindings::inode_spin_unlock(inode);
+    }
+}
+
+/// Copies owner, mode and flags.
+///
+/// # Safety
+///
+/// Both inodes must live, `inode`'s `i_lock` be held, and `lower` be in a mount of `idmap`.
+unsafe fn copy_access(
+    inode: *mut bindings::inode,
+    lower: *mut bindings::inode,
+    idmap: *mut bindings::mnt_idmap,
+) {
+    // SAFETY: By the function's requirements.
+    unsafe {
+        (*inode).i_uid = bindings::inode_kuid(idmap, lower);
+        (*inode).i_gid = bindings::inode_kgid(idmap, lower);
+        (*inode).i_mode = (*lower).i_mode;
+        copy_flags(inode, lower);
+    }
+}
+
+/// Copies owner, mode and flags to the upper inode if those of the lower one were changed directly,
+/// as `chattr(1)` has to.
+///
+/// The VFS decides much by the upper inode alone: whether a file is immutable or may only be
+/// appended to, and as whom a program runs.
+///
+/// Context: any that may take a spinlock, under RCU too.
+///
+/// # Safety
+///
+/// `inode` must be an inode that is set up, of a filesystem that stacks on `mount`, where `lower` is,
+/// and both be referenced or kept by RCU.
+pub(super) unsafe fn follow_access(
+    inode: *mut bindings::inode,
+    lower: &LowerInode,
+    mount: &LowerMount,
+) {
+    let idmap = mount.idmap();
+    let lower = lower.as_raw();
+    // SAFETY: By the function's requirements the memory of both inodes is there. A racing change is
+    // seen now or the next time.
+    unsafe {
+        let same = (&raw const (*inode).i_mode).read_volatile()
+            == (&raw const (*lower).i_mode).read_volatile()
+            && ((&raw const (*inode).i_flags).read_volatile()
+                ^ (&raw const (*lower).i_flags).read_volatile())
+                & COPIED_FLAGS
+                == 0
+            && (&raw const (*inode).i_uid).read_volatile().val
+                == bindings::inode_kuid(idmap, lower).val
+            && (&raw const (*inode).i_gid).read_volatile().val
+                == bindings::inode_kgid(idmap, lower).val;
+        if !same {
+            bindings::inode_spin_lock(inode);
+            copy_access(inode, lower, idmap);
+            bindings::inode_spin_unlock(inode);
+        }
     }
 }
 

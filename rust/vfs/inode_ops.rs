@@ -26,6 +26,7 @@ use super::{
         LowerDentry,
         LowerInode, //
     },
+    superblock::SuperOperations,
     Dentry,
     FileSystem,
     Inode,
@@ -138,7 +139,7 @@ pub trait AttributeOperations: Sized + 'static {
 #[vtable]
 pub trait InodeOperations: Sized + 'static {
     /// The filesystem.
-    type Fs: FileSystem;
+    type Fs: SuperOperations;
 
     /// The operations on attributes.
     type Attributes: AttributeOperations<Fs = Self::Fs>;

@@ -6,6 +6,7 @@
 
 use super::{
     attr::{
+        follow_access,
         Access,
         Query,
         SetAttr, //
@@ -24,6 +25,7 @@ use super::{
     },
     lower::LowerInode,
     revalidate::DirChange,
+    superblock::SuperOperations,
     Dentry,
     FileSystem,
     Inode,
@@ -288,10 +290,10 @@ impl<O: InodeOperations> InodeOps<O> {
         // SAFETY: As this function's requirements. The lower inode is constant, and freed by RCU
         // as well. The superblock lasts: a walk under RCU is in a mount that is freed by RCU.
         let (sb, lower) = unsafe {
-            (
-                SuperBlock::from_raw((*inode).i_sb),
-                LowerInode::from_raw(Storage::<O::Fs>::lower_of(inode)),
-            )
+            let sb: &SuperBlock<O::Fs> = SuperBlock::from_raw((*inode).i_sb);
+            let lower = LowerInode::from_raw(Storage::<O::Fs>::lower_of(inode));
+            follow_access(inode, lower, &O::Fs::lower_root(sb.data()).mount);
+            (sb, lower)
         };
         from_result(|| O::Attributes::permission(sb, lower, Access(mask)).map(|()| 0))
     }

@@ -158,6 +158,16 @@ impl LowerInode {
         self.flags() & bindings::S_CASEFOLD != 0
     }
 
+    /// Whether nobody may change the file, whatever the permissions.
+    pub fn is_immutable(&self) -> bool {
+        self.flags() & bindings::S_IMMUTABLE != 0
+    }
+
+    /// Whether the file may be appended to, and not be changed otherwise.
+    pub fn is_append_only(&self) -> bool {
+        self.flags() & bindings::S_APPEND != 0
+    }
+
     /// The number of names.
     pub fn nlink(&self) -> u32 {
         // SAFETY: The inode lives. `i_nlink` is a read-only alias of the counter.

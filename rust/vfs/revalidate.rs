@@ -8,11 +8,17 @@
 //! for a moment as well, between the change below and the one above. Each directory has a count of
 //! changes that is odd during one ([`DirChange`]); a mismatch seen then means nothing.
 //!
+//! With the name, what decides about access is brought up to date ([`follow_access`]).
+//!
 //! C headers: [`include/linux/dcache.h`](srctree/include/linux/dcache.h)
 
 use super::{
+    attr::follow_access,
     inode_cache::Storage,
-    FileSystem, //
+    lower::LowerInode,
+    superblock::SuperOperations,
+    FileSystem,
+    SuperBlock, //
 };
 use crate::bindings;
 use core::{
@@ -61,9 +67,9 @@ impl Drop for DirChange<'_> {
 }
 
 /// The operations of dentries of `T`.
-pub(super) struct DentryOps<T: FileSystem>(PhantomData<T>);
+pub(super) struct DentryOps<T: SuperOperations>(PhantomData<T>);
 
-impl<T: FileSystem> DentryOps<T> {
+impl<T: SuperOperations> DentryOps<T> {
     /// The table.
     pub(super) const TABLE: &'static bindings::dentry_operations = &bindings::dentry_operations {
         d_revalidate: Some(Self::d_revalidate),
@@ -114,6 +120,8 @@ impl<T: FileSystem> DentryOps<T> {
             let ours = before % 2 == 1 || changes.fetch_add(0, Full) != before;
             return Ok(ours);
         }
+        // SAFETY: As this function's requirements.
+        unsafe { follow::<T>(dentry) };
         // SAFETY: As above; in RCU mode nothing is called.
         unsafe { revalidate_lower(lower.as_ptr(), flags, false) }
     }
@@ -126,6 +134,8 @@ impl<T: FileSystem> DentryOps<T> {
         let Some(lower) = (unsafe { NonNull::new((*dentry).d_fsdata.cast()) }) else {
             return 1;
         };
+        // SAFETY: As this function's requirements.
+        unsafe { follow::<T>(dentry) };
         // SAFETY: The lower dentry is kept by the upper one's reference.
         match unsafe { revalidate_lower(lower.as_ptr(), flags, true) } {
             Ok(valid) => valid.into(),
@@ -143,6 +153,24 @@ impl<T: FileSystem> DentryOps<T> {
         unsafe {
             let lower: *mut bindings::dentry = (*dentry).d_fsdata.cast();
             bindings::dput(lower);
+        }
+    }
+}
+
+/// Brings owner, mode and flags of the inode of `dentry` up to date, if it has one.
+///
+/// # Safety
+///
+/// `dentry` must be of `T` and referenced or, like the superblock, kept by RCU.
+unsafe fn follow<T: SuperOperations>(dentry: *mut bindings::dentry) {
+    // SAFETY: By the function's requirements. An inode that a dentry has, or had in this RCU section,
+    // is set up, and its memory and that of its lower inode are freed by RCU.
+    unsafe {
+        let inode = (&raw const (*dentry).d_inode).read_volatile();
+        if !inode.is_null() {
+            let sb: &SuperBlock<T> = SuperBlock::from_raw((*dentry).d_sb);
+            let lower = LowerInode::from_raw(Storage::<T>::lower_of(inode));
+            follow_access(inode, lower, &T::lower_root(sb.data()).mount);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Every operation, compared with the bare lower.
 
 mod attributes;
+mod below;
 mod data;
 mod directories;
 mod later;
@@ -47,6 +48,7 @@ pub fn tests() -> Vec<Test> {
         later::TESTS,
         statistics::TESTS,
         mounting::TESTS,
+        below::TESTS,
     ]
     .concat()
 }

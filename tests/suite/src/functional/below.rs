@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Attributes that were changed on the lower while the mount knows the file already. `chattr` can
+//! be had in no other way.
+
+use crate::harness::{Ctx, Test, test};
+use crate::sys::{Res, file, fscall, path, stat};
+use crate::twin::expect_errno;
+use anyhow::{Context, Result, ensure};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub const TESTS: &[Test] = &[
+    test("below.append_only", append_only),
+    test("below.immutable", immutable),
+    test("below.immutable_directory", immutable_directory),
+    test("below.set_id", set_id).once(),
+    test("below.owner", owner).once(),
+    test("below.casefolded", casefolded).once(),
+];
+
+const USER: u32 = 1000;
+const APPEND_ONLY: u32 = 0x20;
+const IMMUTABLE: u32 = 0x10;
+const CASEFOLD: u32 = 0x4000_0000;
+
+fn chattr(path: &Path, change: impl Fn(u32) -> u32) -> Res<()> {
+    let fd = file::open(path, libc::O_RDONLY, 0)?;
+    let old = fscall::ioctl_buf(&fd, fscall::FS_IOC_GETFLAGS, &[])?;
+    let old = u32::from_ne_bytes([old[0], old[1], old[2], old[3]]);
+    let new = change(old).to_ne_bytes();
+    fscall::ioctl_buf(&fd, fscall::FS_IOC_SETFLAGS, &new).map(|_| ())
+}
+
+/// A flag of a file, set until it is dropped: nobody could clear up otherwise.
+struct Flagged(PathBuf, u32);
+
+impl Flagged {
+    fn set(path: PathBuf, flag: u32) -> Result<Self> {
+        chattr(&path, |old| old | flag).with_context(|| format!("chattr {}", path.display()))?;
+        Ok(Self(path, flag))
+    }
+}
+
+impl Drop for Flagged {
+    fn drop(&mut self) {
+        let _ = chattr(&self.0, |old| old & !self.1);
+    }
+}
+
+fn append_only(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let f = ctx.at("f");
+    let early = file::create(&f)?;
+    file::write(&early, b"begin")?;
+    let denied = |what: &str, answer: Res<()>| expect_errno(what, answer, libc::EPERM);
+    let open = |flags| file::open(&f, flags, 0).map(|_| ());
+    let flag = Flagged::set(ctx.under.join("f"), APPEND_ONLY)?;
+    denied("open to write", open(libc::O_WRONLY))?;
+    denied("open to truncate", open(libc::O_RDONLY | libc::O_TRUNC))?;
+    denied("truncate", path::truncate(&f, 0))?;
+    denied("unlink", path::unlink(&f))?;
+    denied("chmod", path::chmod(&f, 0o600))?;
+    let append = file::open(&f, libc::O_RDWR | libc::O_APPEND, 0)?;
+    file::write(&append, b" end")?;
+    denied("ftruncate", file::ftruncate(&append, 0))?;
+    denied("end of appending", fscall::setfl(&append, 0))?;
+    denied("ftruncate of an older descriptor", {
+        file::ftruncate(&early, 0)
+    })?;
+    let seen = file::pread_vec(&append, 100, 0)?;
+    ensure!(seen == b"begin end", "saw {:?}", seen.escape_ascii());
+    drop(flag);
+    open(libc::O_WRONLY).context("when it is no longer append-only")?;
+    path::truncate(&f, 0)?;
+    path::unlink(&f)?;
+    Ok(())
+}
+
+/// The older descriptor is one for which `ftruncate` has nobody ask for permissions any more.
+fn immutable(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let f = ctx.at("f");
+    let early = file::create(&f)?;
+    file::write(&early, b"content")?;
+    file::fsync(&early)?;
+    let denied = |what: &str, answer: Res<()>| expect_errno(what, answer, libc::EPERM);
+    let open = |flags| file::open(&f, flags, 0).map(|_| ());
+    let flag = Flagged::set(ctx.under.join("f"), IMMUTABLE)?;
+    denied("open to write", open(libc::O_RDWR))?;
+    denied("open to append", open(libc::O_WRONLY | libc::O_APPEND))?;
+    denied("truncate", path::truncate(&f, 0))?;
+    denied("chmod", path::chmod(&f, 0o600))?;
+    denied("unlink", path::unlink(&f))?;
+    denied("link", path::link(&f, &ctx.at("g")))?;
+    denied("rename", path::rename(&f, &ctx.at("g")))?;
+    let write = |bytes| file::pwrite(&early, bytes, 0).map(|_| ());
+    denied("write to an older descriptor", write(b"CONTENT"))?;
+    denied("its ftruncate", file::ftruncate(&early, 0))?;
+    file::fsync(&early).context("fsync: nothing was accepted, so nothing can have been lost")?;
+    let seen = file::pread_vec(&early, 100, 0)?;
+    ensure!(seen == b"content", "saw {:?}", seen.escape_ascii());
+    drop(flag);
+    open(libc::O_RDWR).context("when it is no longer immutable")?;
+    write(b"CONTENT")?;
+    path::chmod(&f, 0o600)?;
+    path::unlink(&f)?;
+    Ok(())
+}
+
+/// Of the root of the mount, too, which no lookup in the mount ever finds.
+fn immutable_directory(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    path::mkdir(&ctx.at("d"), 0o755)?;
+    for (dir, under) in [
+        (ctx.at("d"), ctx.under.join("d")),
+        (ctx.up.clone(), ctx.under.clone()),
+    ] {
+        let name = dir.display();
+        let make = |n: &str| path::mkdir(&dir.join(n), 0o755);
+        make("before")?;
+        let flag = Flagged::set(under, IMMUTABLE)?;
+        expect_errno(&format!("in {name}"), make("during"), libc::EPERM)?;
+        let remove = path::rmdir(&dir.join("before"));
+        expect_errno(&format!("remove in {name}"), remove, libc::EPERM)?;
+        expect_errno(&format!("again in {name}"), make("during"), libc::EPERM)?;
+        drop(flag);
+        make("after").with_context(|| format!("in {name}, which is no longer immutable"))?;
+    }
+    Ok(())
+}
+
+/// Who is it that runs `program`, as a user without privileges?
+fn runs_as(program: &Path) -> Result<String> {
+    let output = Command::new(program)
+        .arg("-u")
+        .uid(USER)
+        .gid(USER)
+        .output()
+        .with_context(|| format!("running {}", program.display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
+}
+
+/// A set-id bit that is taken away below does not make anybody root here any more.
+fn set_id(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let id = ctx.at("id");
+    std::fs::copy("/usr/bin/id", &id)?;
+    path::chmod(&id, 0o4755)?;
+    let before = runs_as(&id)?;
+    ensure!(before == "0", "with the bit it runs as {before}");
+    path::chmod(&ctx.under.join("id"), 0o755)?;
+    let after = runs_as(&id)?;
+    ensure!(after == USER.to_string(), "without it, it runs as {after}");
+    path::chmod(&ctx.under.join("id"), 0o4755)?;
+    let again = runs_as(&id)?;
+    ensure!(again == "0", "with the bit again it runs as {again}");
+    Ok(())
+}
+
+/// What only the owner may do, the new owner may.
+fn owner(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let f = ctx.at("f");
+    drop(file::create(&f)?);
+    path::chmod(&f, 0o644)?;
+    path::lchown(&ctx.under.join("f"), USER, USER)?;
+    let (exit, answer) = crate::sys::process::run(std::time::Duration::from_secs(10), || {
+        let answer = crate::sys::process::become_user(USER, USER)
+            .and_then(|()| {
+                file::open(&f, libc::O_RDONLY | libc::O_NOATIME, 0)?;
+                path::chmod(&f, 0o600)
+            })
+            .map_or_else(|e| e.to_string(), |()| "ok".to_string());
+        answer.into_bytes()
+    })?;
+    let answer = String::from_utf8_lossy(&answer).to_string();
+    ensure!(answer == "ok", "the new owner: {answer}, {exit:?}");
+    let mode = stat::stat(&ctx.under.join("f"))?.mode & 0o777;
+    ensure!(mode == 0o600, "the mode is {mode:o}");
+    Ok(())
+}
+
+/// A directory in which names are no longer what they were is not looked into.
+fn casefolded(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let own = ctx.private_casefold()?;
+    let dir = own.dir.join("d");
+    path::mkdir(&dir, 0o755)?;
+    path::mkdir(&dir.join("sub"), 0o755)?;
+    let at = ctx.work.join("m");
+    std::fs::create_dir_all(&at)?;
+    crate::lower::stack::diofs(&dir, &at, &[])?;
+    drop(file::create(&at.join("plain"))?);
+    expect_errno("another case", stat::stat(&at.join("PLAIN")), libc::ENOENT)?;
+    expect_errno("nothing", stat::stat(&at.join("sub/x")), libc::ENOENT)?;
+    chattr(&dir.join("sub"), |old| old | CASEFOLD)?;
+    let inside = stat::stat(&at.join("sub/y"));
+    crate::lower::umount(&at)?;
+    own.umount()?;
+    expect_errno("a name in a folded directory", inside, libc::EREMOTE)
+}
