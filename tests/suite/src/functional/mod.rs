@@ -21,6 +21,7 @@ mod seeking;
 mod setattr;
 mod special;
 mod splicing;
+mod states;
 mod statistics;
 mod syncing;
 
@@ -48,6 +49,7 @@ pub fn tests() -> Vec<Test> {
         later::TESTS,
         statistics::TESTS,
         mounting::TESTS,
+        states::TESTS,
         below::TESTS,
     ]
     .concat()

@@ -3,7 +3,7 @@
 //! Mounting: the classic call, and the configuration interface that returns messages.
 
 use super::errno::{Errno, check, check_unit};
-use super::{Res, cstr, cstring};
+use super::{Res, cstr, cstring, process};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
@@ -33,6 +33,50 @@ pub fn umount(target: &Path, flags: i32) -> Res<()> {
     let target = cstr(target)?;
     // SAFETY: `target` is a live C string.
     check_unit(unsafe { libc::umount2(target.as_ptr(), flags) })
+}
+
+/// Mounts `source` on `target` once more, with user and group numbers shown `shift` higher.
+pub fn idmapped(source: &Path, target: &Path, shift: u32) -> Res<()> {
+    const OPEN_TREE_CLONE: u32 = 1;
+    const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+    let space = process::user_namespace(shift)?;
+    let (empty, path) = (cstring("")?, cstr(source)?);
+    let flags = OPEN_TREE_CLONE | libc::O_CLOEXEC as u32;
+    // SAFETY: `path` is a live C string.
+    let tree = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, path.as_ptr(), flags) };
+    let tree = check(tree)?;
+    // SAFETY: The kernel just gave us this descriptor.
+    let tree = unsafe { OwnedFd::from_raw_fd(tree as i32) };
+    let attr = [MOUNT_ATTR_IDMAP, 0, 0, space.as_raw_fd() as u64];
+    // SAFETY: `empty` is a live C string, `attr` is a `struct mount_attr`, of the size given.
+    check_unit(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            empty.as_ptr(),
+            libc::AT_EMPTY_PATH,
+            attr.as_ptr(),
+            size_of_val(&attr),
+        )
+    })?;
+    attach(&tree, target)
+}
+
+/// Mounts what a descriptor stands for, which is not mounted anywhere yet.
+fn attach(mount: &OwnedFd, target: &Path) -> Res<()> {
+    const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
+    let (empty, target) = (cstring("")?, cstr(target)?);
+    // SAFETY: Both strings are live.
+    check_unit(unsafe {
+        libc::syscall(
+            libc::SYS_move_mount,
+            mount.as_raw_fd(),
+            empty.as_ptr(),
+            libc::AT_FDCWD,
+            target.as_ptr(),
+            MOVE_MOUNT_F_EMPTY_PATH,
+        )
+    })
 }
 
 /// Why a mount or remount was refused: the error and what the filesystem said about it.
@@ -124,25 +168,13 @@ impl Context {
 
     fn attach(&self, target: &Path) -> Res<()> {
         const FSMOUNT_CLOEXEC: u32 = 1;
-        const MOVE_MOUNT_F_EMPTY_PATH: u32 = 4;
-        let (empty, target) = (cstring("")?, cstr(target)?);
         // SAFETY: Plain descriptor call.
         let mount = check(unsafe {
             libc::syscall(libc::SYS_fsmount, self.fd.as_raw_fd(), FSMOUNT_CLOEXEC, 0)
         })?;
         // SAFETY: The kernel just gave us this descriptor.
         let mount = unsafe { OwnedFd::from_raw_fd(mount as i32) };
-        // SAFETY: Both strings are live.
-        check_unit(unsafe {
-            libc::syscall(
-                libc::SYS_move_mount,
-                mount.as_raw_fd(),
-                empty.as_ptr(),
-                libc::AT_FDCWD,
-                target.as_ptr(),
-                MOVE_MOUNT_F_EMPTY_PATH,
-            )
-        })
+        attach(&mount, target)
     }
 
     /// Applies the options to the picked filesystem.

@@ -6,6 +6,7 @@ use super::errno::{Errno, check, check_unit};
 use super::{Res, file, fscall};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How a process ended.
@@ -163,6 +164,30 @@ pub fn become_user(uid: u32, gid: u32) -> Res<()> {
         check_unit(libc::setresgid(gid, gid, gid))?;
         check_unit(libc::setresuid(uid, uid, uid))
     }
+}
+
+/// A user namespace in which the numbers from 0 stand for those from `shift`.
+pub fn user_namespace(shift: u32) -> Res<OwnedFd> {
+    let (mut ready, mut go) = ([0; 1], [0; 1]);
+    let ((wait, tell), (hold, release)) = (fscall::pipe()?, fscall::pipe()?);
+    let mut child = fork(|| {
+        // SAFETY: Plain call that changes only this process, which has one thread.
+        let ret = unsafe { libc::unshare(libc::CLONE_NEWUSER) };
+        let _ = file::write(&tell, &[u8::from(ret == 0)]);
+        let _ = file::read(&hold, &mut go);
+        Vec::new()
+    })?;
+    let space = file::read(&wait, &mut ready).and_then(|_| {
+        let about = |what: &str| PathBuf::from(format!("/proc/{}/{what}", child.pid()));
+        for map in ["uid_map", "gid_map"] {
+            let fd = file::open(&about(map), libc::O_WRONLY, 0)?;
+            file::write(&fd, format!("0 {shift} 60000").as_bytes())?;
+        }
+        file::open(&about("ns/user"), libc::O_RDONLY, 0)
+    });
+    file::write(&release, &[1])?;
+    child.wait(Duration::from_secs(5))?;
+    space
 }
 
 pub fn umask(mask: u32) -> u32 {
