@@ -263,6 +263,8 @@ impl<T: RegularFile> FileOps<T> {
         mmap_prepare: Some(Self::mmap_prepare),
         splice_read: Some(Self::splice_read),
         splice_write: Some(bindings::iter_file_splice_write),
+        // Without huge pages (as with PREEMPT_RT) there is nothing to align mappings for.
+        #[cfg(CONFIG_TRANSPARENT_HUGEPAGE)]
         get_unmapped_area: Some(bindings::thp_get_unmapped_area),
         ..pin_init::zeroed()
     };
