@@ -13,6 +13,14 @@ OUT=$REPO/out
 SUITE=trixie
 export CACHE FLAVOUR KERNEL RUNNER OUT SUITE
 
+# What every bound of time in the guest is multiplied by, and the guest's memory: a
+# kernel that checks itself takes more of both. Not exported, as they follow KERNEL.
+# shellcheck disable=SC2034 # others use them
+case $KERNEL in
+stock) patience=${PATIENCE:-1} mem=${MEM:-2G} ;;
+*) patience=${PATIENCE:-5} mem=${MEM:-3G} ;;
+esac
+
 say() { printf '%s\n' "$*" >&2; }
 die() {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -60,10 +68,10 @@ step() {
 	return $status
 }
 
-# only_one: wait until no other set-up works on the cache
+# only_one [LOCK]: wait until no other set-up works on the cache
 only_one() {
 	mkdir -p "$CACHE"
-	exec 9>"$CACHE/lock"
+	exec 9>"$CACHE/${1:-lock}"
 	flock -n 9 || {
 		say "  another set-up is at work on $CACHE: waiting for it"
 		flock 9

@@ -11,10 +11,10 @@ import contextlib
 import json
 import os
 import statistics
-from harness import (LOWER, UPPER, Failure, Skip, disk, load, main, make_lower, mounted, must, run)
+from harness import (LOWER, PATIENCE, UPPER, Failure, Skip, disk, load, main, make_lower, mounted, must, run)
 
 # Long beside the processor's time for a request, emulated and shared as it may be.
-LATENCY_MS = 100
+LATENCY_MS = 100 * PATIENCE
 DEPTH = 32
 SHARE = 0.9
 ROUNDS = 3
@@ -26,7 +26,8 @@ def iops(engine, columns):
     directories: the medians of runs that take turns."""
     command = (
         "fio --output-format=json --rw=randread --bs=4k --size=64m --direct=1 "
-        f"--ioengine={engine} --iodepth={DEPTH} --time_based --runtime=3 --ramp_time=1")
+        f"--ioengine={engine} --iodepth={DEPTH} --time_based "
+        f"--runtime={3 * PATIENCE} --ramp_time={PATIENCE}")
     for _ in range(ROUNDS):
         for directory in columns:
             command += f" --stonewall --name={directory} --filename={directory}/file"

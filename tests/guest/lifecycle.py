@@ -11,8 +11,8 @@ import glob
 import os
 import time
 
-from harness import (LOWER, MODULE, UPPER, Failure, disk, fsck, load, main, make_lower,
-                     module_loaded, mounted, must, must_fail, run, stack, start)
+from harness import (LOWER, MODULE, PATIENCE, UPPER, Failure, disk, fsck, load, main,
+                     make_lower, module_loaded, mounted, must, must_fail, run, stack, start)
 
 ROUNDS = 20
 MOUNTS = 50
@@ -114,9 +114,9 @@ def busy_under_load():
     with stack(disk(0), "ext4") as (_, upper):
         name = write_some(upper, 8)
         load_on_it = start(f"fio --name=load --filename={name} --rw=randrw --bs=4k --size=8m "
-                           "--time_based --runtime=60 --ioengine=libaio --direct=1 --iodepth=8")
+                           f"--time_based --runtime={60 * PATIENCE} --ioengine=libaio --direct=1 --iodepth=8")
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 30 * PATIENCE
             while not is_open(name):
                 if time.monotonic() > deadline:
                     raise Failure("fio does not start")
@@ -128,7 +128,7 @@ def busy_under_load():
                 time.sleep(0.2)
         finally:
             load_on_it.terminate()
-            load_on_it.wait(30)
+            load_on_it.wait(30 * PATIENCE)
     fsck(disk(0))
 
 
@@ -137,11 +137,11 @@ def killed_under_load():
     with stack(disk(0), "ext4") as (_, upper):
         for engine in "libaio", "io_uring":
             load_on_it = start(f"fio --name={engine} --directory={upper} --rw=randwrite --bs=64k "
-                               f"--size=16m --time_based --runtime=60 --ioengine={engine} "
+                               f"--size=16m --time_based --runtime={60 * PATIENCE} --ioengine={engine} "
                                "--direct=1 --iodepth=32 --thread=1")
-            time.sleep(5)
+            time.sleep(5 * PATIENCE)
             load_on_it.kill()
-            load_on_it.wait(30)
+            load_on_it.wait(30 * PATIENCE)
     fsck(disk(0))
     unload()
 

@@ -11,7 +11,7 @@ import json
 import mmap
 import os
 
-from harness import (LOWER, REPO, STAND_IN, Failure, disk, fsck, main, must, run, stack,
+from harness import (LOWER, PATIENCE, REPO, STAND_IN, Failure, disk, fsck, main, must, run, stack,
                      statistics)
 
 SECONDS = int(os.environ.get("RACE2007_SECONDS") or 200)
@@ -51,6 +51,7 @@ def diorace(directory, scenario, seconds, *options):
     path = os.path.join(os.environ.get("DIOFS_OUT", "/tmp"), f"{scenario}.json")
     status, output = run(
         [DIORACE, "run", directory, "--scenario", scenario, "--duration", str(seconds), "--quiet",
+         "--grace", str(60 * PATIENCE),
          "--profile", "strict", "--json", path, *options], timeout=seconds + 180)
     if status != 0:
         raise Failure(f"diorace exits with {status}\n{output}")

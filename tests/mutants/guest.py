@@ -24,7 +24,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "guest"))
 
 import patches  # noqa: E402
-from harness import (REPO, Failure, disk, fsck, load, module_loaded, must, run,  # noqa: E402
+from harness import (PATIENCE, REPO, Failure, disk, fsck, load, module_loaded, must, run,  # noqa: E402
                      stack, statistics)
 
 OUT = os.environ.get("DIOFS_OUT", "/tmp")
@@ -90,7 +90,7 @@ def suite(race, budget, seed, clock):
         [os.path.join(REPO, "scripts/guest/run-suite"), "--seed", str(seed), *race.names],
         env={**os.environ, "LOWERS": race.lower}, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-    alarm = threading.Timer(budget + 60, os.killpg, (process.pid, signal.SIGKILL))
+    alarm = threading.Timer(budget + 60 * PATIENCE, os.killpg, (process.pid, signal.SIGKILL))
     alarm.start()
     failure = first_failure(process, clock)
     status = process.wait()
@@ -98,7 +98,7 @@ def suite(race, budget, seed, clock):
     if failure:
         raise Caught(f"test {failure}")
     if status == -signal.SIGKILL:
-        raise Failure(f"{race} takes longer than {budget + 60} s")
+        raise Failure(f"{race} takes longer than {budget + 60 * PATIENCE} s")
     if status != 0:
         raise Caught(f"diofs-suite ends with {status}")
 
@@ -108,7 +108,7 @@ def diorace_round(race, upper, seconds, seed):
     path = os.path.join(OUT, "diorace.json")
     status, output = run(
         [DIORACE, "run", upper, "--scenario", race.names[0], "--duration", str(seconds),
-         "--seed", str(seed), "--profile", "strict", "--until", "collision", "--grace", "30",
+         "--seed", str(seed), "--profile", "strict", "--until", "collision", "--grace", str(30 * PATIENCE),
          "--quiet", "--json", path],
         timeout=seconds + 120)
     print(re.sub("^", "    ", output, flags=re.M), flush=True)
@@ -189,9 +189,9 @@ def main():
     races = {}
     for mutant in mutants:
         for race in mutant.races:
-            races[race] = max(races.get(race, 0), mutant.budget)
+            races[race] = max(races.get(race, 0), mutant.budget * PATIENCE)
     if arguments.whole:
-        races = {race: WHOLE_SECONDS if race.kind == "suite" else 30 for race in WHOLE}
+        races = {race: WHOLE_SECONDS * PATIENCE if race.kind == "suite" else 30 for race in WHOLE}
     must("modprobe dm_mod")
     for race, budget in races.items():
         note(race, arguments.seed, *one(race, budget, arguments.seed))

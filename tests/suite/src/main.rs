@@ -13,6 +13,7 @@ mod functional;
 mod harness;
 mod lower;
 mod model;
+mod patience;
 mod pattern;
 mod stats;
 #[expect(unsafe_code, reason = "system calls")]
@@ -63,9 +64,9 @@ struct RunArgs {
     /// Print what the bare lower answers to each call of a functional test
     #[arg(long)]
     steps: bool,
-    /// Multiply every time limit, for a slow kernel or machine
-    #[arg(long, value_name = "FACTOR", default_value = "1")]
-    patience: u32,
+    /// Multiply every time limit, for a slow kernel or machine. Default: DIOFS_PATIENCE, or 1
+    #[arg(long, value_name = "FACTOR")]
+    patience: Option<u32>,
     /// Run only tests whose name contains one of these
     filters: Vec<String>,
 }
@@ -90,7 +91,6 @@ impl RunArgs {
             filters: self.filters,
             without: self.without,
             show_steps: self.steps,
-            patience: self.patience.max(1),
             seed: self.seed.unwrap_or_else(seed_from_clock),
         })
     }
@@ -130,6 +130,7 @@ fn run(args: RunArgs) -> Result<bool> {
     if !sys::process::is_root() {
         bail!("the tests mount filesystems and must be run as root");
     }
+    patience::set(args.patience.unwrap_or_else(patience::from_environment));
     harness::run(&args.plan()?, &all_tests())
 }
 

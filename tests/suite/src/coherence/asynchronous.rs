@@ -11,6 +11,7 @@ use crate::harness::{Ctx, Test, skip, test};
 use crate::lower::scsi::SlowDisk;
 use crate::lower::stack::Stack;
 use crate::lower::umount;
+use crate::patience;
 use crate::pattern::{check, pattern};
 use crate::sys::aio::{Aio, Request};
 use crate::sys::file;
@@ -63,7 +64,7 @@ fn submitted(racer: Racer<Result<Aio>>, what: &str) -> Result<Aio> {
     let start = Instant::now();
     while !racer.finished_soon() {
         ensure!(
-            start.elapsed() < Duration::from_secs(8),
+            start.elapsed() < patience::at_most(Duration::from_secs(8)),
             "io_submit of {DEPTH} {what} waits for the device"
         );
     }
@@ -179,7 +180,7 @@ fn uring_writes(ctx: &Ctx) -> Result<()> {
     let start = Instant::now();
     while !racer.finished_soon() {
         ensure!(
-            start.elapsed() < Duration::from_secs(8),
+            start.elapsed() < patience::at_most(Duration::from_secs(8)),
             "io_uring_enter waits for the device"
         );
     }
@@ -204,7 +205,7 @@ fn uring_writes(ctx: &Ctx) -> Result<()> {
 /// A disk that takes requests without waiting and answers late, as real ones do: a whole queue of
 /// reads or writes by io_uring takes about one latency, and reads need no worker thread.
 fn uring_on_a_slow_disk(ctx: &Ctx) -> Result<()> {
-    const DELAY: Duration = Duration::from_millis(600);
+    let latency = patience::at_most(Duration::from_millis(600));
     let disk = SlowDisk::make(64)?;
     let dir = ctx.work.join("slow");
     let under = disk.mount(ctx.lower.kind, &dir)?;
@@ -217,7 +218,7 @@ fn uring_on_a_slow_disk(ctx: &Ctx) -> Result<()> {
     file::sync();
     std::fs::write("/proc/sys/vm/drop_caches", "1")?;
     file::pread_mem(&direct, &Slice::zeroed(PAGE)?, 0)?;
-    disk.set_delay(DELAY)?;
+    disk.set_delay(latency)?;
     for write in [false, true] {
         let mut ring = Uring::new(DEPTH as u32)?;
         let punts = Punts::watch()?;
@@ -248,12 +249,12 @@ fn uring_on_a_slow_disk(ctx: &Ctx) -> Result<()> {
             "{punted} of {DEPTH} reads were handed to worker threads"
         );
         ensure!(
-            submitted < DELAY,
-            "submitting {what} took {submitted:?} of a latency of {DELAY:?}"
+            submitted < latency,
+            "submitting {what} took {submitted:?} of a latency of {latency:?}"
         );
         ensure!(
-            took < DELAY * 3,
-            "{DEPTH} {what} took {took:?} at a latency of {DELAY:?}"
+            took < latency * 3,
+            "{DEPTH} {what} took {took:?} at a latency of {latency:?}"
         );
     }
     disk.set_delay(Duration::ZERO)?;
@@ -267,7 +268,7 @@ fn uring_on_a_slow_disk(ctx: &Ctx) -> Result<()> {
 fn one_delay_for_all(ctx: &Ctx) -> Result<()> {
     ctx.need_direct()?;
     let scene = Scene::new(ctx, LEN)?;
-    let delay = 500 * ctx.patience;
+    let delay = 500 * patience::factor();
     ctx.lower.device.delay(delay, delay)?;
     let outcome = timed(&scene, u64::from(delay));
     ctx.lower.device.pass()?;

@@ -7,6 +7,7 @@ use super::race::Racer;
 use super::scene::{NEW, OLD, Scene, write_all};
 use crate::harness::{Ctx, Test, test};
 use crate::lower::stack::{FsKind, Stack};
+use crate::patience;
 use crate::pattern::{check, check_any, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
 use crate::sys::process::{self, Exit};
@@ -62,7 +63,7 @@ fn asynchronous_writes(ctx: &Ctx) -> Result<()> {
                 Ok(queue)
             };
             let _queue = submit();
-            std::thread::sleep(WAIT);
+            std::thread::sleep(patience::at_most(WAIT));
             Vec::new()
         })?;
         hold.wait_writes(16)?;
@@ -85,7 +86,7 @@ fn asynchronous_reads(ctx: &Ctx) -> Result<()> {
             Ok(queue)
         };
         let _queue = submit();
-        std::thread::sleep(WAIT);
+        std::thread::sleep(patience::at_most(WAIT));
         Vec::new()
     })?;
     hold.wait_reads(16)?;

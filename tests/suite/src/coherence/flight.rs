@@ -9,6 +9,7 @@ use super::race::Racer;
 use super::scene::{LIMIT, NEW, OLD, Scene, direct_read, write_all};
 use crate::harness::{Ctx, Private, Test, test};
 use crate::lower::Kind;
+use crate::patience;
 use crate::pattern::{check, pattern};
 use crate::stats::Stats;
 use crate::sys::mem::{PAGE, READ, READ_WRITE, Region, Slice};
@@ -217,7 +218,7 @@ fn complete_and_read(queue: &mut Queue, fd: &OwnedFd) -> Result<(Res<usize>, Vec
             return Ok((done.result, file::pread_vec(fd, 2048, LAST as u64)?));
         }
         ensure!(
-            start.elapsed() < LIMIT,
+            start.elapsed() < patience::at_most(LIMIT),
             "the direct write does not complete"
         );
     }

@@ -3,6 +3,7 @@
 //! Calls made by another thread while something is held in flight.
 
 use crate::harness::hang;
+use crate::patience;
 use anyhow::{Result, anyhow};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -39,7 +40,7 @@ impl<T: Send + 'static> Racer<T> {
     pub fn finished_soon(&self) -> bool {
         let mut early = self.early.borrow_mut();
         if early.is_none() {
-            *early = self.answer.recv_timeout(SOON).ok();
+            *early = self.answer.recv_timeout(patience::at_most(SOON)).ok();
         }
         early.is_some()
     }
@@ -49,10 +50,11 @@ impl<T: Send + 'static> Racer<T> {
         if let Some(answer) = self.early.into_inner() {
             return Ok(answer);
         }
-        self.answer.recv_timeout(LATE).map_err(|e| match e {
+        let late = patience::at_most(LATE);
+        self.answer.recv_timeout(late).map_err(|e| match e {
             RecvTimeoutError::Timeout => {
                 hang::describe_own();
-                anyhow!("a call did not return in {} s", LATE.as_secs())
+                anyhow!("a call did not return in {} s", late.as_secs())
             }
             RecvTimeoutError::Disconnected => anyhow!("a racing thread panicked"),
         })

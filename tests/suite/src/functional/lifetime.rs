@@ -3,6 +3,7 @@
 //! Files and directories that are used after their names are gone.
 
 use crate::harness::{Ctx, Private, Test, test};
+use crate::patience;
 use crate::pattern::{check, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
 use crate::sys::{file, path, stat};
@@ -55,7 +56,7 @@ fn free_blocks(own: &Private, least: u64) -> Result<u64> {
         let lower = file::open(&own.lower.dir, libc::O_RDONLY, 0)?;
         file::syncfs(&lower)?;
         let free = stat::statfs(&own.lower.dir)?.free;
-        if free >= least || start.elapsed() > Duration::from_secs(3) {
+        if free >= least || start.elapsed() > patience::at_most(Duration::from_secs(3)) {
             return Ok(free);
         }
         std::thread::sleep(Duration::from_millis(50));

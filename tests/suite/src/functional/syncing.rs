@@ -6,6 +6,7 @@ use crate::coherence::race::Racer;
 use crate::harness::{Ctx, Test, skip, test};
 use crate::lower::Kind;
 use crate::lower::stack::{FsKind, Stack};
+use crate::patience;
 use crate::pattern::{check, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
 use crate::sys::{Res, file, fscall, path, stat};
@@ -169,7 +170,7 @@ fn closed_and_forgotten(ctx: &Ctx) -> Result<()> {
     file::pwrite(&fd, &pattern(1, 0, 20 * PAGE), 0)?;
     let start = std::time::Instant::now();
     let mut dirty = dirty_pages(&fd)?;
-    while dirty > 0 && start.elapsed().as_secs() < 20 {
+    while dirty > 0 && start.elapsed() < patience::at_most(std::time::Duration::from_secs(20)) {
         std::thread::sleep(std::time::Duration::from_millis(100));
         dirty = dirty_pages(&fd)?;
     }

@@ -33,8 +33,6 @@ pub struct Ctx<'a> {
     pub seed: u64,
     /// Whether functional tests print what the bare lower answered to each call.
     pub show_steps: bool,
-    /// What times that a test expects of the machine are multiplied by.
-    pub patience: u32,
     pub mapper: Arc<Mapper>,
     pub spare: Span,
 }

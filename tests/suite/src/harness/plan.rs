@@ -18,8 +18,6 @@ pub struct Plan {
     pub without: Vec<String>,
     pub seed: u64,
     pub show_steps: bool,
-    /// What every time limit is multiplied by, for slow kernels and machines.
-    pub patience: u32,
 }
 
 impl Plan {
@@ -61,7 +59,6 @@ mod tests {
             without: own(without),
             seed: 1,
             show_steps: false,
-            patience: 1,
         }
     }
 

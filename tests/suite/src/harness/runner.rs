@@ -9,6 +9,7 @@ use super::{Plan, Skip, Test, hang};
 use crate::lower::disk::Room;
 use crate::lower::stack::Stack;
 use crate::lower::{Device, Kind, Lower, device, mounts_below};
+use crate::patience;
 use crate::sys::dm::Mapper;
 use crate::sys::process::{self, Child, Exit, PANICKED};
 use crate::sys::{mount, path};
@@ -131,7 +132,6 @@ impl Runner<'_> {
             work: place.work.clone(),
             seed: self.plan.seed,
             show_steps: self.plan.show_steps,
-            patience: self.plan.patience,
             mapper: Arc::clone(&self.mapper),
             spare: self.room.private.clone(),
         };
@@ -142,13 +142,16 @@ impl Runner<'_> {
     }
 
     fn judge(&self, child: &mut Child, lower: &Lower, test: &Test) -> Verdict {
-        let limit = Duration::from_secs(test.limit) * self.plan.patience;
+        let limit = Duration::from_secs(test.limit);
         match child.wait(limit) {
             Ok(Some(Exit::Code(0))) => parse(child.answer()),
             Ok(Some(exit)) => Verdict::Fail(format!("the test's process ended by {exit:?}")),
             Ok(None) => {
                 self.end_hung(child, lower);
-                Verdict::Fail(format!("still running after {} s", limit.as_secs()))
+                Verdict::Fail(format!(
+                    "still running after {} s",
+                    patience::at_most(limit).as_secs()
+                ))
             }
             Err(e) => Verdict::Fail(format!("waiting for the test: {e}")),
         }

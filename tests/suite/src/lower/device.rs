@@ -6,6 +6,7 @@
 //! wants, and [`Hold`] says how many requests have arrived.
 
 use super::disk::Span;
+use crate::patience;
 use crate::sys::Errno;
 use crate::sys::dm::{Mapper, Target};
 use anyhow::{Context, Result, bail};
@@ -46,7 +47,7 @@ impl Device {
     fn wait_for_node(&self) -> Result<()> {
         let start = Instant::now();
         while !self.node.exists() {
-            if start.elapsed() > Duration::from_secs(10) {
+            if start.elapsed() > patience::at_most(Duration::from_secs(10)) {
                 bail!("{} did not appear", self.node.display());
             }
             std::thread::sleep(Duration::from_millis(5));
@@ -180,7 +181,9 @@ fn remove(mapper: &Mapper, name: &str) -> Result<()> {
     loop {
         match mapper.remove(name) {
             Ok(()) | Err(Errno(libc::ENXIO)) => return Ok(()),
-            Err(Errno(libc::EBUSY)) if start.elapsed() < Duration::from_secs(5) => {
+            Err(Errno(libc::EBUSY))
+                if start.elapsed() < patience::at_most(Duration::from_secs(5)) =>
+            {
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(e) => return Err(e).with_context(|| format!("removing {name}")),
@@ -216,8 +219,8 @@ impl Hold<'_> {
             if held >= count {
                 return Ok(());
             }
-            if start.elapsed() > Duration::from_secs(15) {
-                bail!("only {held} of {count} {what} reached the held device in 15 s");
+            if start.elapsed() > patience::at_most(Duration::from_secs(15)) {
+                bail!("only {held} of {count} {what} reached the held device in time");
             }
             std::thread::sleep(Duration::from_millis(2));
         }

@@ -12,6 +12,7 @@ mod tool;
 pub use device::Device;
 pub use kind::Kind;
 
+use crate::patience;
 use crate::sys::{Errno, file, mount};
 use anyhow::{Context, Result, bail};
 use device::Hold;
@@ -86,7 +87,7 @@ impl Lower {
         umount(&self.dir)?;
         let start = Instant::now();
         while self.is_held()? {
-            if start.elapsed() > Duration::from_secs(3) {
+            if start.elapsed() > patience::at_most(Duration::from_secs(3)) {
                 bail!("unmounted, but {} is still held", self.kind.name());
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -117,7 +118,9 @@ pub fn umount(dir: &Path) -> Result<()> {
     loop {
         match mount::umount(dir, 0) {
             Ok(()) => return Ok(()),
-            Err(Errno(libc::EBUSY)) if start.elapsed() < Duration::from_secs(3) => {
+            Err(Errno(libc::EBUSY))
+                if start.elapsed() < patience::at_most(Duration::from_secs(3)) =>
+            {
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(e) => return Err(e).with_context(|| format!("umount {}", dir.display())),

@@ -6,6 +6,7 @@
 //! it like a real disk.
 
 use super::{Kind, tool};
+use crate::patience;
 use crate::sys::mount;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
@@ -32,7 +33,7 @@ impl SlowDisk {
             if let Some(node) = find_disk() {
                 return Ok(Self { node });
             }
-            if start.elapsed() > Duration::from_secs(15) {
+            if start.elapsed() > patience::at_most(Duration::from_secs(15)) {
                 bail!("the disk of scsi_debug did not appear");
             }
             std::thread::sleep(Duration::from_millis(20));
@@ -59,7 +60,7 @@ impl SlowDisk {
         let start = Instant::now();
         while let Err(e) = std::fs::write(format!("{DRIVER}/ndelay"), &value) {
             // The driver refuses while requests are under way.
-            if start.elapsed() > Duration::from_secs(10) {
+            if start.elapsed() > patience::at_most(Duration::from_secs(10)) {
                 return Err(e).context("setting the latency of scsi_debug");
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -5,6 +5,7 @@
 use super::Res;
 use super::errno::{Errno, check, check_unit};
 use super::mem::Slice;
+use crate::patience;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
@@ -191,6 +192,7 @@ impl Aio {
 
     /// Reaps exactly `count` completions, or fails with `ETIME`.
     pub fn reap_all(&mut self, count: usize, limit: Duration) -> Res<Vec<Done>> {
+        let limit = patience::at_most(limit);
         let start = std::time::Instant::now();
         let mut all = Vec::new();
         while all.len() < count {

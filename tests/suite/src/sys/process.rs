@@ -4,6 +4,7 @@
 
 use super::errno::{Errno, check, check_unit};
 use super::{Res, file, fscall};
+use crate::patience;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -66,6 +67,7 @@ impl Child {
 
     /// Waits for the end of the process for at most `limit`; `None` when it still runs.
     pub fn wait(&mut self, limit: Duration) -> Res<Option<Exit>> {
+        let limit = patience::at_most(limit);
         let start = Instant::now();
         loop {
             self.drain()?;

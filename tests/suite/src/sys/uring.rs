@@ -5,6 +5,7 @@
 use super::errno::Errno;
 use super::mem::Slice;
 use super::{Res, aio::Done};
+use crate::patience;
 use io_uring::{IoUring, opcode, squeue, types};
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd};
@@ -82,6 +83,7 @@ impl Uring {
 
     /// Reaps exactly `count` completions, or fails with `ETIME`.
     pub fn reap_all(&mut self, count: usize, limit: Duration) -> Res<Vec<Done>> {
+        let limit = patience::at_most(limit);
         let start = Instant::now();
         let mut all = Vec::new();
         loop {

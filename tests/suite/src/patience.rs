@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Bounds of time, which are longer on a kernel or a machine that is slow.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+static FACTOR: AtomicU32 = AtomicU32::new(1);
+
+/// The factor that the environment asks for.
+pub fn from_environment() -> u32 {
+    std::env::var("DIOFS_PATIENCE")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(1)
+}
+
+/// Multiplies every bound of time from now on.
+pub fn set(factor: u32) {
+    FACTOR.store(factor.max(1), Ordering::Relaxed);
+}
+
+pub fn factor() -> u32 {
+    FACTOR.load(Ordering::Relaxed)
+}
+
+/// A bound, as long as it has to be here.
+pub fn at_most(bound: Duration) -> Duration {
+    bound * factor()
+}
