@@ -7,10 +7,27 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::mapping::Mapping;
+use crate::probe::page_size;
 use crate::region::Region;
 
 /// Size of a word in bytes.
 const WORD: usize = 8;
+
+/// What is special about a buffer's memory. To direct I/O it matters: the device reads and writes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// As aligned as it was asked for.
+    Plain,
+    /// Begins so many bytes into a page.
+    Shifted(usize),
+    /// Its pages are not mapped when the request is submitted, so that the kernel has to fault them in.
+    Absent,
+    /// Part of a huge page, if there is one to be had.
+    Huge,
+}
+
+/// Size of a huge page on most machines.
+const HUGE: usize = 2 << 20;
 
 /// A buffer for one request. It travels with the request, so that nobody touches it meanwhile.
 #[derive(Debug)]
@@ -25,6 +42,8 @@ enum Kind {
         region: Arc<Region>,
         offset: usize,
         len: usize,
+        /// Whether it is taken away from the page tables before each request.
+        absent: bool,
     },
     /// Part of a shared mapping: others may change it at any time.
     Mapped {
@@ -63,15 +82,67 @@ impl Buffer {
     /// # Errors
     /// If there is not enough memory.
     pub fn new(len: usize, align: usize) -> Result<Self, Error> {
+        Ok(Self::blank(len, align)?.present())
+    }
+
+    /// The same with all pages present.
+    fn present(mut self) -> Self {
+        self.words_mut().fill(0);
+        self
+    }
+
+    /// Memory as the allocator gives it.
+    fn blank(len: usize, align: usize) -> Result<Self, Error> {
         let len = len.max(WORD).next_multiple_of(WORD);
         let align = align.max(WORD).next_power_of_two();
         let layout = Layout::from_size_align(len, align).map_err(|_| Error::Buffer(len))?;
         // SAFETY: the layout's size is not zero.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) }).ok_or(Error::Buffer(len))?;
         // INVARIANT: allocated and zeroed just now; size and alignment are multiples of a word.
-        let mut buffer = Self(Kind::Heap(Heap { start, layout }));
-        buffer.words_mut().fill(0);
+        Ok(Self(Kind::Heap(Heap { start, layout })))
+    }
+
+    /// The same in memory that is special in some way.
+    ///
+    /// # Errors
+    /// If there is not enough memory.
+    pub fn shaped(len: usize, align: usize, shape: Shape) -> Result<Self, Error> {
+        let (shift, absent) = match shape {
+            Shape::Plain => return Self::new(len, align),
+            Shape::Huge => {
+                let buffer = Self::blank(len.next_multiple_of(HUGE), HUGE)?;
+                // Before any page of it is there.
+                buffer.advise(libc::MADV_HUGEPAGE);
+                return Ok(buffer.present());
+            }
+            Shape::Shifted(shift) => (shift.next_multiple_of(WORD), false),
+            Shape::Absent => (0, true),
+        };
+        let region = Arc::new(Region::new(shift + len)?);
+        let mut buffer = Self::from_region(region, shift, len)?;
+        if let Kind::Region { absent: is, .. } = &mut buffer.0 {
+            *is = absent;
+        }
         Ok(buffer)
+    }
+
+    /// To be called just before a request is handed to the kernel.
+    pub fn get_ready(&self) {
+        if let Kind::Region { absent: true, .. } = self.0 {
+            // Of shared memory this takes the entries of the page tables only.
+            self.advise(libc::MADV_DONTNEED);
+        }
+    }
+
+    /// madvise(2) of its pages. A refusal has no consequence.
+    fn advise(&self, advice: i32) {
+        let page = page_size();
+        let first = self.start() as usize / page * page;
+        let end = (self.start() as usize + self.len()).next_multiple_of(page);
+        // SAFETY: the pages are mapped, and hold nothing but this buffer and what is around it in its
+        // region; none of the advices given here changes what shared memory, or memory not yet used,
+        // holds.
+        unsafe { libc::madvise(first as *mut libc::c_void, end - first, advice) };
     }
 
     /// Part of a shared mapping as a buffer.
@@ -108,6 +179,7 @@ impl Buffer {
             region,
             offset,
             len,
+            absent: false,
         }))
     }
 
@@ -151,6 +223,7 @@ impl Buffer {
                 region,
                 offset,
                 len,
+                ..
             } => Some((region.at(*offset).cast(), len / WORD)),
             Kind::Mapped { .. } => None,
         }
@@ -174,6 +247,25 @@ impl Buffer {
                 std::slice::from_raw_parts_mut(start.as_ptr(), count)
             },
             None => &mut [],
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_of_every_shape_keeps_what_is_put_there() {
+        for shape in [Shape::Plain, Shape::Shifted(12), Shape::Absent, Shape::Huge] {
+            let mut buffer = Buffer::shaped(8192, page_size(), shape).unwrap();
+            assert!(buffer.len() >= 8192, "{shape:?}");
+            buffer.words_mut().fill(7);
+            buffer.get_ready();
+            assert!(buffer.words().iter().all(|word| *word == 7), "{shape:?}");
+            let shift = buffer.start() as usize % page_size();
+            assert_eq!(shift != 0, matches!(shape, Shape::Shifted(_)), "{shape:?}");
         }
     }
 }

@@ -48,6 +48,38 @@ impl File {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
+    /// Another descriptor of the same open file, as dup(2) makes it.
+    ///
+    /// # Errors
+    /// What the call returns.
+    pub fn duplicate(&self) -> Result<Self, Error> {
+        let copy = self.0.try_clone();
+        copy.map(Self).map_err(|_| Error::call("dup"))
+    }
+
+    /// Writes at the end, wherever that is by now (`RWF_APPEND`).
+    ///
+    /// # Errors
+    /// What pwritev2 returns.
+    pub fn append(&self, data: &[u64]) -> Result<usize, Errno> {
+        let vector = libc::iovec {
+            iov_base: data.as_ptr().cast_mut().cast(),
+            iov_len: size_of_val(data),
+        };
+        // SAFETY: the vector names `data`, which is only read.
+        Errno::check(unsafe { libc::pwritev2(self.fd(), &vector, 1, 0, libc::RWF_APPEND) })
+    }
+
+    /// Makes this file share all blocks of another one of the same filesystem (`FICLONE`).
+    ///
+    /// # Errors
+    /// What ioctl returns.
+    pub fn clone_of(&self, other: &Self) -> Result<(), Errno> {
+        // SAFETY: the argument is a descriptor.
+        let done = unsafe { libc::ioctl(self.fd(), libc::FICLONE as _, other.fd()) };
+        Errno::check(done as libc::ssize_t).map(|_| ())
+    }
+
     /// The descriptor.
     pub fn fd(&self) -> RawFd {
         self.0.as_raw_fd()

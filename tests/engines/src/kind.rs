@@ -66,6 +66,9 @@ pub enum Ring {
     Linked,
     /// Each request is punted to a worker thread of the kernel at once.
     Async,
+    /// One thread submits, and completions are worked off when it waits for them
+    /// (`IORING_SETUP_DEFER_TASKRUN`).
+    Defer,
 }
 
 /// What is done beside loads and stores.
@@ -131,6 +134,8 @@ engines! {
     "uring-linked-buffered" URING_LINKED_BUFFERED = Path::Uring(Ring::Linked), false;
     "uring-async" URING_ASYNC = Path::Uring(Ring::Async), true;
     "uring-async-buffered" URING_ASYNC_BUFFERED = Path::Uring(Ring::Async), false;
+    "uring-defer" URING_DEFER = Path::Uring(Ring::Defer), true;
+    "uring-defer-buffered" URING_DEFER_BUFFERED = Path::Uring(Ring::Defer), false;
     "mmap" MMAP = Path::Mmap(Touch::Plain), false;
     "mmap-sync" MMAP_SYNC = Path::Mmap(Touch::Synced), false;
     "mmap-advice" MMAP_ADVICE = Path::Mmap(Touch::Advised), false;

@@ -31,7 +31,21 @@ pub fn open(
     len: usize,
     depth: usize,
 ) -> Result<Box<dyn Queue>, Error> {
-    let file = File::open(path, kind.direct)?;
+    open_on(kind, File::open(path, kind.direct)?, path, len, depth)
+}
+
+/// The same on a file that is open already, in the mode of the engine: with a duplicate of a descriptor
+/// that others use, they share what belongs to the open file.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_on(
+    kind: Kind,
+    file: File,
+    path: &FilePath,
+    len: usize,
+    depth: usize,
+) -> Result<Box<dyn Queue>, Error> {
     let mut queue: Box<dyn Queue> = match kind.path {
         Path::Sync => Box::new(Single::new(Sync(file))),
         Path::Flag(flag) => Box::new(Single::new(Flags::new(file, flag)?)),
@@ -55,7 +69,8 @@ pub fn open(
 fn is_special(path: Path) -> bool {
     match path {
         Path::Flag(_) | Path::Splice | Path::Vmsplice | Path::Sendfile | Path::CopyRange => true,
-        Path::Uring(ring) => ring != Ring::Plain,
+        // A ring with deferred work belongs to whoever uses it first.
+        Path::Uring(ring) => !matches!(ring, Ring::Plain | Ring::Defer),
         _ => false,
     }
 }

@@ -111,3 +111,20 @@ pub fn raise_descriptors() -> Result<(), Errno> {
     };
     if done < 0 { Err(Errno::last()) } else { Ok(()) }
 }
+
+/// Columns of the terminal that standard error goes to, as it is now.
+pub fn terminal_width() -> usize {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: `size` is valid for writing.
+    let done = unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &mut size) };
+    if done == 0 && size.ws_col > 0 {
+        size.ws_col.into()
+    } else {
+        80
+    }
+}

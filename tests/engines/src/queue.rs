@@ -84,6 +84,11 @@ pub trait Queue: Send {
         Buffer::new(len, align)
     }
 
+    /// Whether requests may lie in any memory; else only [`buffer`](Queue::buffer) knows which.
+    fn takes_any_memory(&self) -> bool {
+        true
+    }
+
     /// Takes a request. The kernel may hear of it only with the next [`flush`](Queue::flush); what
     /// it does not accept then comes back as a completion with the error.
     ///

@@ -181,6 +181,10 @@ impl Queue for Remote {
         Ok(buffer)
     }
 
+    fn takes_any_memory(&self) -> bool {
+        false
+    }
+
     fn submit(&mut self, request: Request) -> Result<(), Box<Rejected>> {
         let place = request.buffer.place_in(&self.region);
         let (op, offset, len) = (request.op, request.offset, request.bytes());

@@ -47,6 +47,8 @@ pub(crate) struct Uring {
     halves: HashMap<usize, Result<usize, Errno>>,
     /// Registered memory, by address.
     regions: HashMap<usize, (u16, Arc<Region>)>,
+    /// Whether the kernel still has to be told who submits.
+    dormant: bool,
     count: usize,
 }
 
@@ -60,6 +62,11 @@ impl Uring {
         match way {
             Ring::Sqpoll => builder.setup_sqpoll(IDLE),
             Ring::Iopoll => builder.setup_iopoll(),
+            // Whoever wakes the ring is the one who may submit, so that it is opened asleep.
+            Ring::Defer => builder
+                .setup_single_issuer()
+                .setup_defer_taskrun()
+                .setup_r_disabled(),
             _ => &mut builder,
         };
         let ring = builder.build(entries).map_err(unavailable("io_uring"))?;
@@ -80,6 +87,7 @@ impl Uring {
             waiting: Vec::with_capacity(depth),
             halves: HashMap::new(),
             regions: HashMap::new(),
+            dormant: way == Ring::Defer,
             count: 0,
         })
     }
@@ -251,6 +259,10 @@ impl Queue for Uring {
         Buffer::from_region(region, 0, len)
     }
 
+    fn takes_any_memory(&self) -> bool {
+        self.way != Ring::Fixed
+    }
+
     fn submit(&mut self, request: Request) -> Result<(), Box<Rejected>> {
         let slot = self.slots.put(request).map_err(Rejected::full)?;
         self.waiting.push(slot);
@@ -260,6 +272,11 @@ impl Queue for Uring {
     fn flush(&mut self) -> Result<(), Error> {
         if self.waiting.is_empty() {
             return Ok(());
+        }
+        if self.dormant {
+            let woken = self.ring.submitter().register_enable_rings();
+            woken.map_err(unavailable("a ring with deferred work"))?;
+            self.dormant = false;
         }
         let waiting = std::mem::take(&mut self.waiting);
         for (nth, slot) in waiting.iter().enumerate() {
