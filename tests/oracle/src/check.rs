@@ -4,10 +4,11 @@
 use std::ops::Range;
 
 use crate::cell::{Cell, subtract};
+use crate::clock::Ordinal;
 use crate::entry::Entry;
 use crate::finding::{Class, Finding, OpView, Seen, Severity, Tally};
 use crate::history::{History, Read};
-use crate::record::{Record, overlap};
+use crate::record::{Mode, Record, overlap};
 use crate::word::{Tag, WORD};
 use crate::zone::Profile;
 
@@ -68,6 +69,31 @@ impl History {
             tag: ours.then_some(tag),
             place: ours.then_some(place),
         }
+    }
+}
+
+impl History {
+    /// The writes that were under way between two ordinals in a part of the file, as far as they are
+    /// remembered, those through the page cache first: what shares a page with a word that went wrong.
+    pub fn meanwhile(&self, bytes: Range<u64>, from: Ordinal, to: Ordinal) -> Vec<OpView> {
+        let words = bytes.start / WORD..bytes.end.min(self.len_bytes()).div_ceil(WORD);
+        let _layout = self.layout();
+        let mut found: Vec<OpView> = Vec::new();
+        for nth in self.cells_of(&words) {
+            let cell = self.lock(nth);
+            let then = |w: &&Entry| w.record.start <= to && w.record.end() >= from;
+            let here = |w: &&Entry| !overlap(&w.range, &words).is_empty();
+            let writes = cell.known().filter(|w| w.record.tag.writer() != 0);
+            for w in writes.filter(then).filter(here) {
+                let op = OpView::from(w.record.as_ref());
+                if !found.contains(&op) {
+                    found.push(op);
+                }
+            }
+        }
+        found.sort_by_key(|op| (op.mode == Mode::Direct, op.start));
+        found.truncate(LISTED);
+        found
     }
 }
 

@@ -13,7 +13,7 @@ use crate::layout::{self, Layout};
 use crate::record::{Mode, Outcome, Record, Write, overlap};
 use crate::sizes::Sizes;
 use crate::word::{Key, Tag, WORD};
-use crate::zone::{Profile, Zones};
+use crate::zone::{GRANULE, Profile, Zones};
 
 /// What the file holds before the race.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Config {
     pub size: Option<u64>,
     /// What the file system promises.
     pub profile: Profile,
+    /// What lies in different parts of this size shares no folio; see [`crate::granule`].
+    pub granule: u64,
     /// Distinguishes this run.
     pub run: u64,
     /// Distinguishes this file within the run.
@@ -61,6 +63,7 @@ impl Config {
             initial: Initial::Pattern,
             size: None,
             profile: Profile::Strict,
+            granule: GRANULE,
             run: 0,
             file: 0,
             others: Vec::new(),
@@ -140,7 +143,7 @@ impl History {
         let count = len.div_ceil(cell);
         Ok(Self {
             key: Key::new(config.run, config.file),
-            zones: Zones::new(len),
+            zones: Zones::new(len, config.granule.max(WORD)),
             foreign: config
                 .others
                 .iter()

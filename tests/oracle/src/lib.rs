@@ -83,4 +83,4 @@ pub use history::{Changing, Config, History, Initial, Read, ReadStart};
 pub use record::{Mode, Outcome, Write};
 pub use size::SizeTracker;
 pub use word::{Key, Tag, WORD};
-pub use zone::{GRANULE, Profile};
+pub use zone::{GRANULE, Profile, granule};
