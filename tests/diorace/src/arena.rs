@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
@@ -23,6 +24,8 @@ pub const PREFIX: &str = ".diorace-";
 #[derive(Debug)]
 pub struct Arena {
     dir: PathBuf,
+    /// Set when what is in it shall stay.
+    kept: AtomicBool,
     /// Which engines are really direct here; none where it could not be observed.
     direct: Mutex<BTreeMap<Kind, Option<Directness>>>,
 }
@@ -40,6 +43,13 @@ pub struct Geometry {
     pub page: u64,
 }
 
+impl Geometry {
+    /// What lies in different parts of this size shares no folio.
+    pub fn granule(&self) -> u64 {
+        oracle::granule(self.page)
+    }
+}
+
 impl Arena {
     /// Makes the directory.
     pub fn new(parent: &Path) -> Result<Self> {
@@ -51,7 +61,8 @@ impl Arena {
                     // If this process is killed, its parent removes it.
                     supervise::owns(&fs::canonicalize(&dir).unwrap_or_else(|_| dir.clone()));
                     let direct = Mutex::default();
-                    return Ok(Self { dir, direct });
+                    let kept = AtomicBool::new(false);
+                    return Ok(Self { dir, kept, direct });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
@@ -73,6 +84,11 @@ impl Arena {
     pub fn remember(&self, kind: Kind, found: Option<Directness>) {
         let mut direct = self.direct.lock().unwrap_or_else(PoisonError::into_inner);
         direct.insert(kind, found);
+    }
+
+    /// Lets the directory stay.
+    pub fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
     }
 
     /// Where a file of this name lies.
@@ -192,6 +208,10 @@ pub fn no_room(errno: Errno, len: u64) -> anyhow::Error {
 
 impl Drop for Arena {
     fn drop(&mut self) {
+        if self.kept.load(Ordering::Relaxed) {
+            eprintln!("diorace: files are left in {}", self.dir.display());
+            return;
+        }
         let gone = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
         if let Err(error) =
             fs::remove_dir_all(&self.dir).or_else(|e| if gone(&e) { Ok(()) } else { Err(e) })

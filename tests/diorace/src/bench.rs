@@ -37,6 +37,12 @@ pub struct Settings {
     pub wanted: Wanted,
     /// What ends a scenario before its time.
     pub until: Until,
+    /// Operations after which a scenario ends.
+    pub operations: Option<u64>,
+    /// Whether every worker has a process of its own.
+    pub processes: bool,
+    /// Whether a file in which something was found stays.
+    pub keep: bool,
     /// Whether progress is shown.
     pub live: bool,
     /// The how manieth scenario this is, of how many.

@@ -222,3 +222,31 @@ fn the_doctor_says_what_it_could_not_test() {
     assert!(code != 2 || said.contains("Evidence"), "{said}");
     assert_eq!(fs::read_dir(dir).unwrap().count(), 0);
 }
+
+/// A run is bounded by number, and what it chose can be taken from its result.
+#[test]
+fn choices_come_from_a_result() {
+    let Some(out) = a_run("bounded", &["--operations", "200", "--processes"]) else {
+        return;
+    };
+    let first: Value = serde_json::from_str(&read(out.join("r.json"))).unwrap();
+    assert_eq!(first["choices"]["operations"], 200);
+    let dir = scratch("like");
+    let (from, to) = (out.join("r.json"), out.join("again.json"));
+    let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+    diorace(&[
+        "run",
+        dir.to_str().unwrap(),
+        "-q",
+        "--like",
+        from,
+        "--json",
+        to,
+    ]);
+    let again: Value = serde_json::from_str(&read(out.join("again.json"))).unwrap();
+    assert_eq!(again["choices"], first["choices"]);
+    let refused = diorace(&["run", dir.to_str().unwrap(), "--like", "/proc/self/status"]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(said.contains("neither a result nor a record"), "{said}");
+}

@@ -92,6 +92,16 @@ pub struct Choices {
     #[arg(long, value_parser = seconds, default_value_t = 60.0, value_name = "SECONDS")]
     pub grace: f64,
 
+    /// Successful operations after which each scenario ends, if its time is not up before.
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    #[serde(default)]
+    pub operations: Option<u64>,
+
+    /// Every writer and reader in a process of its own, in place of a thread.
+    #[arg(long)]
+    #[serde(default)]
+    pub processes: bool,
+
     /// End the run early.
     #[arg(long, value_enum, default_value_t = Until::End, value_name = "WHAT")]
     #[serde(default)]
@@ -114,6 +124,9 @@ impl Choices {
             profile: place.profile(self.profile),
             wanted: Wanted::parse(&self.engines)?,
             until: self.until,
+            operations: self.operations,
+            processes: self.processes,
+            keep: false,
             live,
             turn: (1, 1),
             log: None,
@@ -142,7 +155,9 @@ impl Choices {
         add("depth", self.depth.map(|n| n.to_string()));
         let grace = (self.grace != 60.0).then(|| self.grace.to_string());
         add("grace", grace);
+        add("operations", self.operations.map(|n| n.to_string()));
         add("until", named(self.until));
+        words.extend(self.processes.then(|| "--processes".to_owned()));
         words
     }
 
@@ -188,7 +203,8 @@ mod tests {
     #[test]
     fn the_command_line_repeats_the_choices() {
         let line = "x --scenario a,b --duration 2.5 --seed 9 --engines libaio:write,mmap \
-                    --profile strict --size 1M --threads 12 --depth 3 --grace 5 --until collision";
+                    --profile strict --size 1M --threads 12 --depth 3 --grace 5 --until collision \
+                    --operations 700 --processes";
         let first = Line::try_parse_from(line.split_whitespace())
             .unwrap()
             .choices;

@@ -92,7 +92,7 @@ pub enum Command {
 }
 
 /// Arguments of `run`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct RunArgs {
     /// Directory on the file system under test. Files are made in a new directory below it and
     /// removed at the end; nothing else is touched.
@@ -123,6 +123,15 @@ pub struct RunArgs {
     /// Record every request in this file, for `diorace replay`.
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+
+    /// Leave the files of a scenario in which something was found, for other tools to look at.
+    #[arg(long, conflicts_with_all = ["repeat", "minimise"])]
+    pub keep: bool,
+
+    /// Take all choices (scenarios, seed, sizes and so on) from a JSON result or a record, in place of
+    /// those on this command line.
+    #[arg(long, value_name = "FILE")]
+    pub like: Option<PathBuf>,
 
     /// No progress, only the result.
     #[arg(long, short)]

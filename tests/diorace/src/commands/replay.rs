@@ -28,6 +28,7 @@ pub fn replay(args: &ReplayArgs) -> Result<Status> {
         )),
         dir,
         choices: header.choices,
+        keep: false,
         outputs: args.outputs.clone(),
         live: !args.quiet,
         record: None,

@@ -35,6 +35,8 @@ pub struct Session {
     pub dir: PathBuf,
     /// What.
     pub choices: Choices,
+    /// Whether files in which something was found stay.
+    pub keep: bool,
     /// Where the result goes.
     pub outputs: Outputs,
     /// Whether progress is shown.
@@ -59,6 +61,7 @@ impl Session {
         let place = Place::find(&self.dir)?;
         self.choices.seed.get_or_insert_with(fresh_seed);
         let mut settings = self.choices.settings(&place, self.live)?;
+        settings.keep = self.keep;
         self.on_record(&place, &mut settings)?;
         outputs::prepare(&self.outputs)?;
         // Engines need many. Where no more are to be had, what does not fit says so itself.

@@ -7,8 +7,10 @@ use std::io::{IsTerminal, stderr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use engines::terminal_width;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::bench::Settings;
 use crate::crew::pulse::{Pulse, Role};
 
 /// How often it changes.
@@ -17,31 +19,43 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// Engines whose rates are shown, the fastest first: a line has no room for more.
 const SHOWN: usize = 5;
 
+/// Columns that a line needs besides engines and the scenario's name.
+const REST: usize = 14;
+
 /// Two lines that are drawn over and over.
 #[derive(Debug)]
 pub struct Line {
     bar: Option<ProgressBar>,
-    scenario: &'static str,
+    scenario: String,
     duration: Duration,
+    /// Scenarios that come after this one.
+    after: u32,
     last: Duration,
     seen: BTreeMap<String, u64>,
 }
 
 impl Line {
     /// Begins; shows nothing if not wanted or if nobody looks.
-    pub fn new(scenario: &'static str, duration: Duration, wanted: bool) -> Self {
-        let bar = (wanted && stderr().is_terminal()).then(|| {
+    pub fn new(scenario: &'static str, settings: &Settings) -> Self {
+        let (nth, all) = settings.turn;
+        let scenario = match all {
+            1 => scenario.to_owned(),
+            _ => format!("{nth}/{all} {scenario}"),
+        };
+        let duration = settings.duration;
+        let bar = (settings.live && stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new(duration.as_millis() as u64);
             bar.set_draw_target(ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{prefix}\n{bar:12} {wide_msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-            bar.set_prefix(scenario);
+            bar.set_prefix(scenario.clone());
             bar
         });
         Self {
             bar,
             scenario,
             duration,
+            after: all.saturating_sub(nth) as u32,
             last: Duration::ZERO,
             seen: BTreeMap::new(),
         }
@@ -69,6 +83,10 @@ impl Line {
             found.0,
             found.1
         );
+        if self.after > 0 {
+            let left = self.duration.saturating_sub(elapsed) + self.duration * self.after;
+            let _ = write!(text, ", about {} left", minutes(left));
+        }
         let oldest = pulses
             .iter()
             .filter_map(|pulse| Some((pulse.oldest()?.age, pulse)));
@@ -100,14 +118,30 @@ impl Line {
         };
         let mut rates: Vec<_> = now.iter().map(|(e, n)| (rate(e, *n), e)).collect();
         rates.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let shown = rates.iter().take(SHOWN);
-        let shown = shown.map(|(rate, engine)| format!("{engine} {rate:.0}/s"));
-        let mut text = shown.collect::<Vec<_>>().join("  ");
-        if rates.len() > SHOWN {
-            let _ = write!(text, "  and {} more", rates.len() - SHOWN);
+        let room = terminal_width().saturating_sub(self.scenario.len() + REST);
+        let (mut text, mut shown) = (String::new(), 0);
+        for (rate, engine) in rates.iter().take(SHOWN) {
+            let one = format!("{engine} {rate:.0}/s  ");
+            if shown > 0 && text.len() + one.len() > room {
+                break;
+            }
+            text += &one;
+            shown += 1;
+        }
+        if rates.len() > shown {
+            let _ = write!(text, "and {} more", rates.len() - shown);
         }
         self.seen = now;
         text
+    }
+}
+
+/// A length of time for people.
+fn minutes(time: Duration) -> String {
+    match time.as_secs() {
+        n @ 0..90 => format!("{n} s"),
+        n @ 90..5400 => format!("{} min", n.div_ceil(60)),
+        n => format!("{:.1} h", n as f64 / 3600.0),
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::bench::Bench;
 use crate::cli::Until;
-use crate::crew::pulse::Pulse;
+use crate::crew::pulse::{Pulse, Role};
 use crate::live::line::Line;
 use crate::live::rates::Sampler;
 use crate::record::Script;
@@ -23,6 +23,7 @@ pub struct Live {
     line: Line,
     sampler: Sampler,
     until: Until,
+    operations: Option<u64>,
     script: Option<Arc<Script>>,
     first_violation: Option<Duration>,
     first_collision: Option<Duration>,
@@ -34,9 +35,10 @@ impl Live {
         let settings = bench.settings;
         Self {
             scenario: bench.scenario,
-            line: Line::new(bench.scenario, settings.duration, settings.live),
+            line: Line::new(bench.scenario, settings),
             sampler: Sampler::default(),
             until: settings.until,
+            operations: settings.operations,
             script: settings.script.clone(),
             first_violation: None,
             first_collision: None,
@@ -71,6 +73,11 @@ impl Live {
             Until::Violation => violations > 0,
             Until::Collision => violations + collisions > 0,
         };
+        let enough = enough
+            || self.operations.is_some_and(|most| {
+                let racing = pulses.iter().filter(|pulse| pulse.role != Role::Disturb);
+                racing.map(|pulse| pulse.operations()).sum::<u64>() >= most
+            });
         if enough || script.is_some_and(|script| script.finished(self.scenario)) {
             return ControlFlow::Break(());
         }

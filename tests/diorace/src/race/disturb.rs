@@ -28,7 +28,11 @@ pub fn run(
         let advice = advices[nth];
         let offset = plan.within.start + rng.below(places) * plan.block;
         pulse.begin(0, Op::Read, offset, plan.block);
-        let result = shared.store.advise(advice, offset, plan.block);
+        let store = &shared.store;
+        let result = match plan.together {
+            true => store.advise_together(advice, offset, plan.block),
+            false => store.advise(advice, offset, plan.block),
+        };
         pulse.end(0, result.map(|()| 0).map_err(|_| ()));
         match result {
             Ok(()) | Err(Errno::EINTR) => {}

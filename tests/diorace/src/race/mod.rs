@@ -3,6 +3,7 @@
 
 pub mod aim;
 mod change;
+mod clone;
 mod direct;
 mod disturb;
 pub mod plan;
@@ -19,14 +20,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use engines::Errno;
+use engines::{Errno, process_cpu_time};
 use oracle::{Config, History, Initial, Mode, Profile};
 
 use crate::bench::Bench;
 use crate::crew::pulse::{Pulse, Role};
 use crate::crew::{Crew, Ending};
 use crate::live::Live;
-use crate::race::plan::{Plan, Start, WorkerPlan, mode};
+use crate::race::plan::{Plan, Process, Start, WorkerPlan};
 use crate::race::shared::Shared;
 use crate::race::store::{FileStore, Store};
 use crate::report::ScenarioReport;
@@ -42,10 +43,20 @@ pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
     let history = team.history(bench, plan)?;
     let path = prepare::file(bench, plan.start, &history)?;
     let store = Arc::new(FileStore::new(path.clone(), plan.len)?);
+    if plan.cloners > 0 {
+        if let Err(errno) = store.twin() {
+            let what = format!("files cannot share blocks here (FICLONE): {errno}");
+            return Err(Lacking(what).into());
+        }
+    }
     let kinds: Vec<_> = team.members.iter().map(|member| member.kind).collect();
     let mut report = on_store(bench, plan, team, history, store)?;
     if !report.violations.contains_key("hang") {
         direct::tell(bench, kinds.into_iter(), &mut report);
+        if bench.settings.keep && !report.findings.is_empty() {
+            bench.arena.keep();
+            return Ok(report);
+        }
         if let Err(error) = std::fs::remove_file(&path) {
             report.broken(&anyhow!(
                 "the file is gone: {error}; somebody has removed it"
@@ -72,7 +83,7 @@ struct Team {
     members: Vec<WorkerPlan>,
     writers: Vec<String>,
     /// Readers' slots of the history: of each worker one for each request and one more, then two of
-    /// each changer, then those of the check at the end.
+    /// each changer, one of each cloner, then those of the check at the end.
     slots: usize,
 }
 
@@ -80,6 +91,11 @@ impl Team {
     fn new(bench: &Bench<'_>, plan: &Plan) -> Result<Self> {
         let mut members = plan.crew(bench.settings.threads);
         members.retain(|m| bench.settings.wanted.has(m.kind.name(), m.role));
+        if bench.settings.processes {
+            let threads = members.iter_mut();
+            let threads = threads.filter(|member| member.process == Process::Thread);
+            threads.for_each(|member| member.process = Process::Own);
+        }
         if members.is_empty() {
             let what = format!("{} has none of the threads asked for", bench.scenario);
             return Err(Lacking(what).into());
@@ -87,7 +103,7 @@ impl Team {
         let writes = members.iter().filter(|member| member.role.writes());
         let writers = writes.map(|member| member.kind.name().to_owned()).collect();
         let slots = members.iter().map(|member| member.depth + 1).sum::<usize>();
-        let slots = slots + 2 * plan.changers.len() + 2;
+        let slots = slots + 2 * plan.changers.len() + plan.cloners + 2;
         Ok(Self {
             members,
             writers,
@@ -106,6 +122,7 @@ impl Team {
         };
         config.size = plan.size();
         config.profile = bench.settings.profile;
+        config.granule = bench.geometry.granule();
         config.run = bench.settings.seed;
         // A word of the file beside this one is foreign, wherever it comes from.
         config.others = vec![(1, plan.len)];
@@ -133,13 +150,15 @@ fn on_store(
     ));
     start::workers(bench, &team.members, &shared, &mut crew, &mut report)?;
     start::disturbers(bench, plan, &shared, &mut crew)?;
-    let first_slot = team.slots - 2 - 2 * plan.changers.len();
+    let cloners = team.slots - 2 - plan.cloners;
+    let first_slot = cloners - 2 * plan.changers.len();
     start::changers(bench, plan, first_slot, &shared, &mut crew)?;
+    start::cloners(bench, plan, cloners, &shared, &mut crew)?;
 
     let pulses = crew.pulses().to_vec();
     let settings = bench.settings;
     let mut live = Live::new(bench);
-    let begin = Instant::now();
+    let (begin, cpu) = (Instant::now(), process_cpu_time());
     let watch = Arc::clone(&shared);
     let ending = crew.race(settings.duration, settings.grace, |pulses, elapsed| {
         live.look(pulses, elapsed, watch.counts())
@@ -149,6 +168,7 @@ fn on_store(
         pulses.iter().map(AsRef::as_ref),
         begin.elapsed().as_secs_f64(),
     );
+    report.cpu_seconds = process_cpu_time().saturating_sub(cpu).as_secs_f64();
     let hung = match ending {
         Ending::Joined { results, errors } => {
             results.iter().for_each(|tally| report.judge(tally));
@@ -202,7 +222,7 @@ fn sentinel(bench: &Bench<'_>, plan: &Plan, errno: Errno, report: &mut ScenarioR
         .workers
         .iter()
         .filter(|worker| worker.role.writes())
-        .map(|worker| mode(worker.kind));
+        .map(WorkerPlan::mode);
     let modes: Vec<_> = writes.collect();
     let either = modes.contains(&Mode::Either);
     let direct = either || modes.contains(&Mode::Direct);

@@ -27,6 +27,8 @@ pub struct Plan {
     pub start: Start,
     /// Those who change its size, or its content without data.
     pub changers: Vec<ChangePlan>,
+    /// How many clone it.
+    pub cloners: usize,
 }
 
 /// What a file is before the race.
@@ -97,6 +99,12 @@ pub struct WorkerPlan {
     pub mix: Mix,
     /// Where it runs.
     pub process: Process,
+    /// It uses a duplicate of a descriptor that others of its mode use as well.
+    pub together: bool,
+    /// Its requests lie in memory of one kind.
+    pub plain: bool,
+    /// It asks for direct I/O that the file system may turn into cached I/O without a word.
+    pub may_fall_back: bool,
 }
 
 /// What a worker of [`Role::Both`] does next. Such a worker counts as a writer.
@@ -172,6 +180,8 @@ pub struct DisturbPlan {
     pub pause: u64,
     /// What it does, at random; see [`Advice`]. What the kernel refuses is noted and left out.
     pub advices: Vec<Advice>,
+    /// By a duplicate of the descriptor that direct engines use together.
+    pub together: bool,
 }
 
 impl Plan {
@@ -185,6 +195,7 @@ impl Plan {
             disturbers: Vec::new(),
             start: Start::Filled,
             changers: Vec::new(),
+            cloners: 0,
         }
     }
 
@@ -241,12 +252,29 @@ impl WorkerPlan {
             rest: Rest::default(),
             mix: Mix::Random,
             process: Process::Thread,
+            together: false,
+            plain: false,
+            may_fall_back: false,
         }
     }
 
     /// The same, resting for so many microseconds between requests on average.
     pub fn pausing(mut self, pause: u64) -> Self {
         self.rest.pause = pause;
+        self
+    }
+
+    /// Which way its requests take to the content, as far as one can know.
+    pub fn mode(&self) -> Mode {
+        match self.may_fall_back {
+            true => Mode::Either,
+            false => mode(self.kind),
+        }
+    }
+
+    /// The same, with memory of one kind: what makes memory special costs time.
+    pub fn in_plain_memory(mut self) -> Self {
+        self.plain = true;
         self
     }
 

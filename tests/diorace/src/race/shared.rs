@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use engines::Errno;
-use oracle::{Finding, History, Severity, Tally};
+use oracle::{Finding, History, OpView, Severity, Tally};
 
 use crate::arena::Geometry;
 use crate::race::recheck::Rechecker;
@@ -28,6 +29,7 @@ pub struct Shared {
     pub writers: Vec<String>,
     /// Set when it is time to stop.
     pub stop: Arc<AtomicBool>,
+    begin: Instant,
     violations: AtomicU64,
     collisions: AtomicU64,
     found: Mutex<Found>,
@@ -59,6 +61,7 @@ impl Shared {
             geometry,
             writers,
             stop,
+            begin: Instant::now(),
             violations: AtomicU64::new(0),
             collisions: AtomicU64::new(0),
             found: Mutex::default(),
@@ -109,6 +112,42 @@ impl Shared {
         }
     }
 
+    /// Reports what a check has found in another file, where a second look would be at the wrong one.
+    pub fn tell(&self, tally: &mut Tally, seen_by: &str) {
+        for finding in tally.take_findings() {
+            let counter = match finding.severity {
+                Severity::Violation => &self.violations,
+                Severity::Collision => &self.collisions,
+                Severity::Warning => continue,
+            };
+            if counter.fetch_add(1, Ordering::Relaxed) < EXPLAINED as u64 {
+                let (label, by) = (self.store.label(), seen_by.to_owned());
+                let mut report = FindingReport::new(&finding, &label, by, &self.writers);
+                report.seconds = self.begin.elapsed().as_secs_f64();
+                report.add_beside(&self.beside(&finding), &self.writers);
+                report.look_again(Vec::new());
+                let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+                found.reports.push(report);
+            }
+        }
+    }
+
+    /// Who wrote other bytes of the same page between the write that should have been seen and the
+    /// read: they are the suspects.
+    fn beside(&self, finding: &Finding) -> Vec<OpView> {
+        let (Some(by), Some(read)) = (&finding.superseded_by, finding.read) else {
+            return Vec::new();
+        };
+        let page = self.geometry.page;
+        let first = finding.offset / page * page;
+        let end = (finding.offset + finding.len.max(1)).next_multiple_of(page);
+        let mut all = self.history.meanwhile(first..end, by.start, read.end);
+        let word = finding.offset..finding.offset + 8;
+        let elsewhere = |op: &OpView| op.offset >= word.end || op.offset + op.len <= word.start;
+        all.retain(elsewhere);
+        all
+    }
+
     fn explain_one(
         &self,
         finding: Finding,
@@ -118,6 +157,8 @@ impl Shared {
     ) {
         let label = self.store.label();
         let mut report = FindingReport::new(&finding, &label, seen_by(), &self.writers);
+        report.seconds = self.begin.elapsed().as_secs_f64();
+        report.add_beside(&self.beside(&finding), &self.writers);
         let (looks, class) = again.look(self, &finding, tally);
         if class != finding.class {
             tally.reclassify(finding.severity, finding.class, class);

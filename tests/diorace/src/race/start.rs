@@ -12,6 +12,7 @@ use crate::crew::Crew;
 use crate::crew::pulse::{Pulse, Role};
 use crate::race::aim::Aim;
 use crate::race::change::Changer;
+use crate::race::clone::Cloner;
 use crate::race::disturb;
 use crate::race::plan::{Plan, Rest, WorkerPlan};
 use crate::race::shared::Shared;
@@ -81,6 +82,7 @@ fn hire(
     crew: &Crew<Tally>,
 ) -> Result<(Arc<Pulse>, Worker), Error> {
     let queue: Box<dyn Queue> = match member.process.fate() {
+        None if member.together => shared.store.open_together(member.kind, member.depth)?,
         None => shared.store.open(member.kind, member.depth)?,
         Some(fate) => {
             let longest = member.aim.longest() as usize;
@@ -137,6 +139,23 @@ pub fn changers(
         let slot = first_slot + 2 * nth;
         let changer = Changer::new(changer, shared, &pulse, slot, rng);
         crew.start(pulse, move || changer.run())?;
+    }
+    Ok(())
+}
+
+/// Starts those who clone the file, each with a reader's slot from `first_slot` on.
+pub fn cloners(
+    bench: &Bench<'_>,
+    plan: &Plan,
+    first_slot: usize,
+    shared: &Arc<Shared>,
+    crew: &mut Crew<Tally>,
+) -> Result<()> {
+    for nth in 0..plan.cloners {
+        let pulse = crew.pulse("clone", Role::Disturb, 1);
+        let rng = Rng::new(bench.settings.seed, 3000 + nth as u64);
+        let cloner = Cloner::new(shared, &pulse, first_slot + nth, rng);
+        crew.start(pulse, move || cloner.run())?;
     }
     Ok(())
 }

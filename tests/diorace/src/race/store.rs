@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What is raced on: a real file, or something that lies about one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use engines::{Advice, Allocate, Errno, Fate, File, Job, Kind, Queue, Remote};
@@ -32,6 +34,22 @@ pub trait Store: Send + Sync {
         })
     }
 
+    /// Opens an engine on a duplicate of a descriptor that all engines of its mode share.
+    ///
+    /// # Errors
+    /// As [`engines::open`].
+    fn open_together(&self, kind: Kind, depth: usize) -> Result<Box<dyn Queue>, engines::Error> {
+        self.open(kind, depth)
+    }
+
+    /// Makes a file that shares all blocks.
+    ///
+    /// # Errors
+    /// What the call reports.
+    fn twin(&self) -> Result<Twin, Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
     /// Flushes, and reports what went wrong with the file since it was made.
     ///
     /// # Errors
@@ -43,6 +61,14 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// What the call reports; it has no consequence.
     fn advise(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno>;
+
+    /// The same by a duplicate of the descriptor that direct engines share.
+    ///
+    /// # Errors
+    /// What the call reports.
+    fn advise_together(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno> {
+        self.advise(advice, offset, len)
+    }
 
     /// Changes the size, or content without data.
     ///
@@ -60,6 +86,15 @@ pub trait Store: Send + Sync {
     fn label(&self) -> String;
 }
 
+/// A file that shared all blocks of another one when it was made. It has no name any more.
+#[derive(Debug)]
+pub struct Twin {
+    /// Opened for direct I/O.
+    pub direct: File,
+    /// Opened for the cache.
+    pub cached: File,
+}
+
 /// A file. Its descriptor for fsync is opened before anything happens, because an error of
 /// write-back is reported once to each descriptor that was open at the time.
 #[derive(Debug)]
@@ -69,6 +104,9 @@ pub struct FileStore {
     sentinel: File,
     /// For advice: what fsync tells one descriptor it still tells the other.
     hand: File,
+    /// Descriptors that several share: cached and direct.
+    shared: [OnceLock<File>; 2],
+    twins: AtomicU64,
 }
 
 impl FileStore {
@@ -77,9 +115,33 @@ impl FileStore {
         Ok(Self {
             sentinel: File::open(&path, false)?,
             hand: File::open(&path, false)?,
+            shared: Default::default(),
+            twins: AtomicU64::new(0),
             path,
             len,
         })
+    }
+
+    /// A duplicate of the descriptor that all share in a mode.
+    fn together(&self, direct: bool) -> Result<File, engines::Error> {
+        let cell = &self.shared[usize::from(direct)];
+        if cell.get().is_none() {
+            // Who comes second finds the first one's.
+            let _ = cell.set(File::open(&self.path, direct)?);
+        }
+        cell.get().unwrap_or(&self.hand).duplicate()
+    }
+
+    fn make_twin(&self, path: &Path) -> Result<Twin, engines::Error> {
+        let cached = File::create(path)?;
+        cached
+            .clone_of(&self.hand)
+            .map_err(|errno| engines::Error::Call {
+                call: "FICLONE",
+                errno,
+            })?;
+        let direct = File::open(path, true)?;
+        Ok(Twin { direct, cached })
     }
 }
 
@@ -104,6 +166,24 @@ impl Store for FileStore {
             fate,
         })?;
         Ok(Box::new(remote))
+    }
+
+    fn open_together(&self, kind: Kind, depth: usize) -> Result<Box<dyn Queue>, engines::Error> {
+        let file = self.together(kind.direct)?;
+        engines::open_on(kind, file, &self.path, self.len as usize, depth)
+    }
+
+    fn twin(&self) -> Result<Twin, Errno> {
+        let nth = self.twins.fetch_add(1, Ordering::Relaxed);
+        let path = self.path.with_extension(format!("clone{nth}"));
+        let made = plain(self.make_twin(&path));
+        // It is not there if that failed early.
+        let _ = std::fs::remove_file(&path);
+        made
+    }
+
+    fn advise_together(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno> {
+        plain(self.together(true))?.advise(advice, offset, len)
     }
 
     fn fsync(&self) -> Result<(), Errno> {

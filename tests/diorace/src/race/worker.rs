@@ -6,12 +6,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use engines::{Buffer, Completion, Errno, Error, Op, Path, Queue, Request, Ring};
+use engines::{
+    Buffer, Completion, Errno, Error, Op, Path, Queue, Request, Ring, Shape, thread_cpu_time,
+};
 use oracle::{Class, Mode, Outcome, Read, ReadStart, Tally, Write};
 
 use crate::crew::pulse::{Pulse, Role};
 use crate::race::aim::Aimer;
-use crate::race::plan::{Mix, Rest, WorkerPlan, mode};
+use crate::race::plan::{Mix, Rest, WorkerPlan};
 use crate::race::quiesce;
 use crate::race::recheck::Rechecker;
 use crate::race::shared::Shared;
@@ -60,6 +62,16 @@ pub struct Worker {
     ended: u64,
 }
 
+/// What memory a request uses: that of four in a row differs.
+fn shape(nth: usize, memory: usize) -> Shape {
+    match nth % 4 {
+        1 => Shape::Shifted(memory),
+        2 => Shape::Absent,
+        3 => Shape::Huge,
+        _ => Shape::Plain,
+    }
+}
+
 /// The numbers of a worker.
 #[derive(Clone, Copy, Debug)]
 pub struct Post {
@@ -95,13 +107,22 @@ impl Worker {
         let depth = queue.depth();
         let memory = shared.geometry.memory.max(shared.geometry.page as usize);
         let len = plan.aim.longest() as usize;
-        let buffers: Result<Vec<_>, _> = (0..depth).map(|_| queue.buffer(len, memory)).collect();
+        let any = queue.takes_any_memory() && !plan.plain;
+        let buffers: Result<Vec<_>, _> = (0..depth)
+            .map(
+                |nth| match shape(post.nth as usize + nth, shared.geometry.memory) {
+                    Shape::Plain => queue.buffer(len, memory),
+                    shape if any => Buffer::shaped(len, memory, shape),
+                    _ => queue.buffer(len, memory),
+                },
+            )
+            .collect();
         Ok(Self {
             shared: Arc::clone(shared),
             pulse: Arc::clone(pulse),
             queue,
             aimer,
-            mode: mode(plan.kind),
+            mode: plan.mode(),
             engine: plan.kind.name(),
             role: plan.role,
             mix: plan.mix,
@@ -208,6 +229,7 @@ impl Worker {
             },
         });
         stopwatch.stop(&self.pulse);
+        buffer.get_ready();
         self.pulse.begin(slot, op, offset, len);
         let request = Request {
             id: slot,
@@ -321,17 +343,19 @@ impl Worker {
 }
 
 /// Measures now and then.
-struct Stopwatch(Option<Instant>);
+///
+/// In processor time: on a busy machine others run meanwhile, which is not ours to count.
+struct Stopwatch(Option<Duration>);
 
 impl Stopwatch {
     fn start(count: &mut u64) -> Self {
         *count += 1;
-        Self((*count % SAMPLE == 0).then(Instant::now))
+        Self((*count % SAMPLE == 0).then(thread_cpu_time))
     }
 
     fn stop(self, pulse: &Pulse) {
         if let Some(begin) = self.0 {
-            pulse.checked(begin.elapsed() * SAMPLE as u32);
+            pulse.checked(thread_cpu_time().saturating_sub(begin) * SAMPLE as u32);
         }
     }
 }

@@ -5,7 +5,7 @@ use oracle::{Finding, OpView, Severity};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::report::timeline::{Event, events};
+use crate::report::timeline::{self, Event, events};
 
 /// A finding, explained.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -32,6 +32,16 @@ pub struct FindingReport {
     pub legal: Vec<String>,
     /// Writes under way during the read.
     pub overlapping: Vec<String>,
+    /// Writes of other bytes of the same page, between the write that should have been seen and the
+    /// read.
+    #[serde(default)]
+    pub beside: Vec<String>,
+    /// Seconds from the beginning of the race.
+    #[serde(default)]
+    pub seconds: f64,
+    /// The same in a sentence or two.
+    #[serde(default)]
+    pub story: String,
     /// When the read began and ended, in the ordinals that the writes carry.
     pub read: Option<(u64, u64)>,
     /// What a second look in each mode showed.
@@ -60,15 +70,7 @@ pub type Writers = [String];
 impl FindingReport {
     /// Puts a finding in words. `seen_by` describes the read.
     pub fn new(finding: &Finding, file: &str, seen_by: String, writers: &Writers) -> Self {
-        let name = |op: &OpView| {
-            let engine = usize::from(op.writer)
-                .checked_sub(1)
-                .and_then(|nth| writers.get(nth));
-            match engine {
-                Some(engine) => format!("{engine} {op}"),
-                None => op.to_string(),
-            }
-        };
+        let name = |op: &OpView| named(op, writers);
         let severity = match finding.severity {
             Severity::Violation => "violation",
             Severity::Collision => "collision",
@@ -86,11 +88,20 @@ impl FindingReport {
             superseded_by: finding.superseded_by.as_ref().map(name),
             legal: finding.legal.iter().map(name).collect(),
             overlapping: finding.overlapping.iter().map(name).collect(),
+            beside: Vec::new(),
+            seconds: 0.0,
+            story: String::new(),
             read: finding.read.map(|read| (read.start, read.end)),
             second_look: Vec::new(),
             persistence: String::new(),
             timeline: events(finding, writers),
         }
+    }
+
+    /// Adds the writes of other bytes of the same page.
+    pub fn add_beside(&mut self, beside: &[OpView], writers: &Writers) {
+        self.beside = beside.iter().map(|op| named(op, writers)).collect();
+        timeline::add_beside(&mut self.timeline, beside, writers);
     }
 
     /// A finding that is not about a word.
@@ -107,6 +118,9 @@ impl FindingReport {
             superseded_by: None,
             legal: Vec::new(),
             overlapping: Vec::new(),
+            beside: Vec::new(),
+            seconds: 0.0,
+            story: String::new(),
             read: None,
             second_look: Vec::new(),
             persistence: String::new(),
@@ -118,11 +132,61 @@ impl FindingReport {
     pub fn look_again(&mut self, looks: Vec<Look>) {
         let wrong = looks.iter().filter(|look| look.verdict == "wrong").count();
         self.persistence = match wrong {
+            _ if looks.is_empty() => "",
             0 => "transient",
             n if n == looks.len() => "sticky",
             _ => "mixed",
         }
         .to_owned();
         self.second_look = looks;
+        self.story = self.tell().unwrap_or_default();
+    }
+
+    /// What happened, in words.
+    fn tell(&self) -> Option<String> {
+        let (begin, _) = self.read?;
+        let by = self.timeline.iter().find(|event| event.superseding)?;
+        let seen = self.timeline.iter().find(|event| event.seen);
+        let old = seen.map_or("an older value".to_owned(), |event| match event.writer {
+            _ if event.change.is_some() => "the zeroes from before".to_owned(),
+            0 => "the initial content".to_owned(),
+            _ => format!("the older value of {}", event.who()),
+        });
+        let (who, ended) = (by.who(), by.end?);
+        let mut story = format!(
+            "{who} was acknowledged at {ended}, before the read began at {begin}; yet the read \
+             returned {old}."
+        );
+        story += match self.persistence.as_str() {
+            "sticky" => " No way of reading shows the acknowledged data any more: they are lost.",
+            "transient" => {
+                " A moment later the right data were seen: an old page was shown for a while."
+            }
+            "mixed" => " Ways of reading differ: cache and disk hold different data.",
+            _ => "",
+        };
+        let cached = |event: &&Event| event.beside && event.mode != by.mode;
+        // Rather one that was under way at the same time than one that came later.
+        let met = |event: &Event| event.start < ended && event.end.is_none_or(|end| end > by.start);
+        let suspects = self.timeline.iter().filter(cached);
+        if let Some(beside) = suspects.min_by_key(|event| !met(event)) {
+            let how = &beside.mode;
+            story += &format!(
+                " Meanwhile {} wrote other bytes of the same page ({how}).",
+                beside.who()
+            );
+        }
+        Some(story)
+    }
+}
+
+/// A write with the name of its engine.
+fn named(op: &OpView, writers: &Writers) -> String {
+    let engine = usize::from(op.writer)
+        .checked_sub(1)
+        .and_then(|nth| writers.get(nth));
+    match engine {
+        Some(engine) => format!("{engine} {op}"),
+        None => op.to_string(),
     }
 }

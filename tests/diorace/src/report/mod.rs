@@ -96,6 +96,13 @@ pub struct ScenarioReport {
     pub words_checked: u64,
     /// Share of the threads' time that went into judging.
     pub checking_share: f64,
+    /// Processor time of the process that raced, in seconds; not that of worker processes, nor of the
+    /// kernel's own threads.
+    #[serde(default)]
+    pub cpu_seconds: f64,
+    /// Processor time of it that went into judging.
+    #[serde(default)]
+    pub checking_seconds: f64,
     /// Failed operations by error.
     pub errors: BTreeMap<String, u64>,
     /// Requests that the file system refused with EIO.
@@ -192,6 +199,8 @@ impl ScenarioReport {
             bytes: 0,
             words_checked: 0,
             checking_share: 0.0,
+            cpu_seconds: 0.0,
+            checking_seconds: 0.0,
             errors: BTreeMap::new(),
             refused: 0,
             violations: BTreeMap::new(),
@@ -274,6 +283,7 @@ impl ScenarioReport {
         };
         self.operations = racing().map(|engine| engine.operations).sum();
         self.bytes = racing().map(|engine| engine.bytes).sum();
+        self.checking_seconds = checking;
         if threads > 0 && seconds > 0.0 {
             self.checking_share = checking / (seconds * f64::from(threads));
         }
@@ -293,6 +303,14 @@ impl ScenarioReport {
                     *counts.entry(class.name().to_owned()).or_default() += events;
                 }
             }
+        }
+    }
+
+    /// Share of the processor time that went into judging, in per cent.
+    pub fn judging(&self) -> f64 {
+        match self.cpu_seconds > 0.0 {
+            true => self.checking_seconds / self.cpu_seconds * 100.0,
+            false => 0.0,
         }
     }
 

@@ -80,7 +80,7 @@ fn render_scenario(out: &mut String, s: &ScenarioReport) {
     if s.operations > 0 {
         let _ = writeln!(
             out,
-            "  {:<18} {:<8} {:>7} {:>12} {:>10} {:>10} {:>8}",
+            "  {:<20} {:<8} {:>7} {:>12} {:>10} {:>10} {:>8}",
             "engine", "role", "threads", "operations", "ops/s", "MiB/s", "errors"
         );
     }
@@ -91,7 +91,7 @@ fn render_scenario(out: &mut String, s: &ScenarioReport) {
     {
         let _ = writeln!(
             out,
-            "  {:<18} {:<8} {:>7} {:>12} {:>10.0} {:>10.1} {:>8}",
+            "  {:<20} {:<8} {:>7} {:>12} {:>10.0} {:>10.1} {:>8}",
             engine.engine,
             engine.role.name(),
             engine.threads,
@@ -104,11 +104,11 @@ fn render_scenario(out: &mut String, s: &ScenarioReport) {
     if s.operations > 0 {
         let _ = writeln!(
             out,
-            "  {:.1} s on {} KiB; {} words judged, {:.1} % of the threads' time",
+            "  {:.1} s on {} KiB; {} words judged, {:.1} % of the processor time",
             s.seconds,
             s.file_size / 1024,
             s.words_checked,
-            s.checking_share * 100.0
+            s.judging()
         );
     }
     render_direct(out, s);
@@ -155,10 +155,18 @@ fn render_direct(out: &mut String, s: &ScenarioReport) {
 
 /// A finding in words.
 pub fn explain(out: &mut String, f: &FindingReport) {
+    let place = match f.len {
+        0 => f.file.clone(),
+        len => format!("{len} bytes at {} of {}", f.offset, f.file),
+    };
+    let after = match f.seconds > 0.0 {
+        true => format!(", after {:.2} s", f.seconds),
+        false => String::new(),
+    };
     let _ = writeln!(
         out,
-        "  {} ({}): {} bytes at {} of {}, seen by {}",
-        f.class, f.severity, f.len, f.offset, f.file, f.seen_by
+        "  {} ({}): {place}, seen by {}{after}",
+        f.class, f.severity, f.seen_by
     );
     let _ = writeln!(out, "    seen           {}", f.seen);
     if let Some(value) = &f.value {
@@ -173,6 +181,9 @@ pub fn explain(out: &mut String, f: &FindingReport) {
     for op in &f.overlapping {
         let _ = writeln!(out, "    at that time   {op}");
     }
+    for op in &f.beside {
+        let _ = writeln!(out, "    same page      {op}");
+    }
     if let Some((start, end)) = f.read {
         let _ = writeln!(out, "    read           {start}..{end}");
     }
@@ -185,6 +196,9 @@ pub fn explain(out: &mut String, f: &FindingReport) {
     }
     if !f.persistence.is_empty() {
         let _ = writeln!(out, "    {}", f.persistence);
+    }
+    if !f.story.is_empty() {
+        let _ = writeln!(out, "    {}", f.story);
     }
 }
 

@@ -34,6 +34,12 @@ pub struct Event {
     pub superseding: bool,
     /// Its value would have been legal.
     pub legal: bool,
+    /// It wrote other bytes of the same page.
+    #[serde(default)]
+    pub beside: bool,
+    /// What it was, if it was no write: a truncation, a punch.
+    #[serde(default)]
+    pub change: Option<String>,
 }
 
 /// All writes that a finding names, in the order in which they began.
@@ -81,5 +87,32 @@ fn event(op: &OpView, writers: &Writers) -> Event {
         seen: false,
         superseding: false,
         legal: false,
+        beside: false,
+        change: op.change.map(|change| change.name().to_owned()),
     }
+}
+
+impl Event {
+    /// Who it was, in a few words.
+    pub fn who(&self) -> String {
+        match (&self.change, self.writer) {
+            (Some(change), _) => change.clone(),
+            (None, 0) => "the initial content".to_owned(),
+            (None, writer) => format!("{} writer {writer} #{}", self.engine, self.sequence),
+        }
+    }
+}
+
+/// Adds writes of other bytes of the same page, which no finding names.
+pub fn add_beside(events: &mut Vec<Event>, beside: &[OpView], writers: &Writers) {
+    for op in beside {
+        let mut new = event(op, writers);
+        new.beside = true;
+        let same =
+            |e: &Event| (e.writer, e.sequence, e.start) == (new.writer, new.sequence, new.start);
+        if !events.iter().any(same) {
+            events.push(new);
+        }
+    }
+    events.sort_by_key(|event| event.start);
 }

@@ -52,6 +52,7 @@ pub fn adversary(len: u64) -> Vec<DisturbPlan> {
         block: (256 << 10).min(len),
         pause: 2000,
         advices: Advice::RANGE.to_vec(),
+        together: false,
     }]
 }
 

@@ -35,7 +35,7 @@ fn plan(bench: &Bench<'_>, engine: Engine) -> Plan {
         sizes: vec![block],
         within: 0..len,
     };
-    let worker = WorkerPlan::both(engine, aim, bench.depth(32), Mix::Random);
+    let worker = WorkerPlan::both(engine, aim, bench.depth(32), Mix::Random).in_plain_memory();
     Plan {
         len,
         cell: block,
@@ -44,5 +44,6 @@ fn plan(bench: &Bench<'_>, engine: Engine) -> Plan {
         disturbers: Vec::new(),
         start: Start::Filled,
         changers: Vec::new(),
+        cloners: 0,
     }
 }

@@ -2,7 +2,7 @@
 //! Every engine at once.
 
 use engines::{Advice, Kind as Engine};
-use oracle::{GRANULE, Mode};
+use oracle::Mode;
 
 use crate::bench::Bench;
 use crate::race::aim::{Aim, Grid};
@@ -35,7 +35,8 @@ const TURNS: u32 = 8;
 fn plan(bench: &Bench<'_>) -> Plan {
     let page = bench.geometry.page;
     let unit = bench.geometry.align;
-    let part = bench.size(GRANULE, GRANULE, GRANULE);
+    let granule = bench.geometry.granule();
+    let part = bench.size(granule, granule, granule);
     let depth = bench.depth(4);
     let engines: Vec<Engine> = Engine::ALL
         .iter()
@@ -96,8 +97,10 @@ fn plan(bench: &Bench<'_>) -> Plan {
             pause: 20_000,
             // Those that concern more than this file are rare.
             advices: [Advice::RANGE.repeat(6), Advice::ALL.to_vec()].concat(),
+            together: false,
         }],
         start: Start::Filled,
         changers: Vec::new(),
+        cloners: 0,
     }
 }

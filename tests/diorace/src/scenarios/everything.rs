@@ -2,7 +2,7 @@
 //! All engines at once.
 
 use engines::{Advice, Kind as Engine};
-use oracle::{GRANULE, Mode};
+use oracle::Mode;
 
 use crate::bench::Bench;
 use crate::race::aim::{Aim, Grid};
@@ -15,7 +15,7 @@ pub static SCENARIO: Scenario = Scenario {
     title: "every engine in every mode at random on one file, with all adversaries",
     about: "\
 One thread for each engine reads and writes at random, of any size from the least that it can to 64 KiB.
-The file has four parts, at multiples of 2 MiB so that they share no folio. To the first only direct
+The file has four parts, at multiples of the greatest folio (2 MiB where pages have 4 KiB) so that they share none. To the first only direct
 writers write, to the second only cached ones; these two must be right on every file system. To the third
 everybody writes, and to the fourth also somebody who punches and zeroes. Readers of every mode read all
 of it; others drop, fetch and write back the cache by every advice the kernel takes, and sync.
@@ -35,18 +35,19 @@ const HOT: u64 = 128 << 10;
 const LONGEST: u64 = 64 << 10;
 
 fn plan(bench: &Bench<'_>) -> Plan {
-    let len = PARTS * GRANULE;
+    let granule = bench.geometry.granule();
+    let len = PARTS * granule;
     let depth = bench.depth(4);
     let align = bench.geometry.align;
     let mut plan = Plan::new(len, 4096);
     for (_, kind) in Engine::ALL {
         // What is appended has no place of its own in a file that does not grow.
         if !kind.appends() {
-            plan.workers.push(worker(*kind, align, depth));
+            plan.workers.push(worker(*kind, granule, align, depth));
         }
     }
     let look = Aim::Slots {
-        grids: (0..PARTS).map(part).collect(),
+        grids: (0..PARTS).map(|nth| part(nth, granule)).collect(),
         grain: Some(bench.geometry.page.max(align)),
     };
     for kind in [Engine::BUFFERED, Engine::DIRECT, Engine::MMAP] {
@@ -58,9 +59,10 @@ fn plan(bench: &Bench<'_>) -> Plan {
     plan.disturbers = vec![
         DisturbPlan {
             within: all.clone(),
-            block: GRANULE / 2,
+            block: granule / 2,
             pause: 2000,
             advices: Advice::RANGE.to_vec(),
+            together: false,
         },
         // These cost everybody much.
         DisturbPlan {
@@ -68,27 +70,28 @@ fn plan(bench: &Bench<'_>) -> Plan {
             block: len,
             pause: 500_000,
             advices: Advice::ALL.to_vec(),
+            together: false,
         },
     ];
     plan.changers = changer(&[Way::Punch, Way::Zero], HOT, 8, 5000);
     for changer in &mut plan.changers {
-        changer.within = 3 * GRANULE..3 * GRANULE + HOT;
+        changer.within = 3 * granule..3 * granule + HOT;
         changer.most = LONGEST / 8;
         changer.optional = true;
     }
     plan
 }
 
-fn part(nth: u64) -> Grid {
+fn part(nth: u64, granule: u64) -> Grid {
     Grid {
-        base: nth * GRANULE,
+        base: nth * granule,
         stride: LONGEST,
         count: HOT / LONGEST,
         len: LONGEST,
     }
 }
 
-fn worker(kind: Engine, align: u64, depth: usize) -> WorkerPlan {
+fn worker(kind: Engine, granule: u64, align: u64, depth: usize) -> WorkerPlan {
     let (own, grain): (&[u64], u64) = match mode(kind) {
         Mode::Direct => (&[0, 2, 3], align),
         Mode::Buffered | Mode::Mmap => (&[1, 2, 3], 8),
@@ -96,7 +99,7 @@ fn worker(kind: Engine, align: u64, depth: usize) -> WorkerPlan {
         Mode::Either => (&[2, 3], align),
     };
     let aim = Aim::Slots {
-        grids: own.iter().map(|nth| part(*nth)).collect(),
+        grids: own.iter().map(|nth| part(*nth, granule)).collect(),
         grain: Some(grain),
     };
     let depth = if kind.is_async() { depth } else { 1 };

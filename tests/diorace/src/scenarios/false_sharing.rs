@@ -90,9 +90,11 @@ pub fn layout(len: u64, depth: usize, geometry: &Geometry) -> Plan {
             block: (64 << 10).min(half),
             pause: 20_000,
             advices: Advice::RANGE.to_vec(),
+            together: false,
         }],
         start: Start::Filled,
         changers: Vec::new(),
+        cloners: 0,
     }
 }
 

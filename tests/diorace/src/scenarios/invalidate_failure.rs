@@ -67,5 +67,6 @@ fn plan(bench: &Bench<'_>) -> Plan {
         disturbers: Vec::new(),
         start: Start::Filled,
         changers: Vec::new(),
+        cloners: 0,
     }
 }

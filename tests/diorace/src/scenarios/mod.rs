@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The scenarios by name.
 
+mod append_flag;
 mod blocks;
 mod cast;
+mod changing_buffer;
+mod cow;
 mod cycle;
 mod direct_mix;
 mod every_path;
@@ -12,6 +15,7 @@ mod false_sharing;
 mod invalidate_failure;
 mod last_reference;
 mod mmap_self;
+mod one_descriptor;
 mod overlap;
 pub mod pairs;
 mod processes;
@@ -79,6 +83,11 @@ pub static ALL: &[&Scenario] = &[
     &resize::TRUNCATE,
     &resize::PUNCH,
     &resize::SHIFT,
+    &append_flag::SCENARIO,
+    &cow::WHOLE,
+    &cow::PARTS,
+    &changing_buffer::SCENARIO,
+    &one_descriptor::SCENARIO,
     &processes::KILLED,
     &processes::FORKED,
     &last_reference::SCENARIO,

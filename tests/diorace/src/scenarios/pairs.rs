@@ -219,11 +219,13 @@ fn plan_of(pair: &Pair, bench: &Bench<'_>) -> Plan {
         extras: Vec::new(),
         start: Start::Filled,
         changers: Vec::new(),
+        cloners: 0,
         disturbers: vec![DisturbPlan {
             within: 0..LEN,
             block: 64 << 10,
             pause: 5000,
             advices: Advice::RANGE.to_vec(),
+            together: false,
         }],
     }
 }

@@ -70,8 +70,10 @@ fn plan(bench: &Bench<'_>) -> Plan {
             block: 256 << 10,
             pause: 1000,
             advices: Advice::RANGE.to_vec(),
+            together: false,
         }],
         start: Start::Filled,
         changers: Vec::new(),
+        cloners: 0,
     }
 }

@@ -9,9 +9,6 @@ use crate::race::plan::{Plan, WorkerPlan};
 use crate::scenarios::cast::{adversary, anywhere, more_readers, readers};
 use crate::scenarios::{Kind, Scenario};
 
-/// Bytes of a huge page, the greatest folio there is.
-const HUGE: u64 = 2 << 20;
-
 /// Bytes that a large folio may have, and a page on some machines.
 const FOLIO: u64 = 64 << 10;
 
@@ -80,9 +77,9 @@ scenario!(
     "sharing-2m",
     "neighbouring 2 MiB, direct beside cached",
     "\
-As sharing-sector, with 2 MiB for each writer, at multiples of 2 MiB. No folio is larger, so the writers
-share nothing, and nothing excuses an old value: whatever is found is a violation on every file system.",
-    |_| HUGE
+As sharing-sector, with 2 MiB for each writer, at multiples of 2 MiB (128 MiB where a page has 64 KiB). No
+folio is larger, so the writers share nothing, and nothing excuses an old value: whatever is found is a violation on every file system.",
+    |bench| bench.geometry.granule()
 );
 
 /// Writers side by side.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -28,6 +28,8 @@ pub struct Task {
     pub nth: u64,
     pulse: Arc<Pulse>,
     stop: Arc<AtomicBool>,
+    /// Violations of all threads.
+    found: Arc<AtomicU64>,
     result: TaskResult,
 }
 
@@ -54,6 +56,7 @@ impl Task {
     /// Something is wrong.
     pub fn wrong(&mut self, class: &'static str, file: &str, what: String) {
         *self.result.violations.entry(class).or_default() += 1;
+        self.found.fetch_add(1, Ordering::Relaxed);
         if self.result.findings.len() < EXPLAINED {
             let report = FindingReport::plain(class, file, self.kind.name(), what);
             self.result.findings.push(report);
@@ -64,6 +67,17 @@ impl Task {
     pub fn failed(&mut self, errno: Errno) {
         let name = format!("{} {errno}", self.kind.name());
         *self.result.errors.entry(name).or_default() += 1;
+    }
+
+    /// Something begins that is not one request of an engine.
+    pub fn watch(&self, op: Op, offset: u64, len: u64) -> usize {
+        self.pulse.begin(0, op, offset, len);
+        0
+    }
+
+    /// It has ended.
+    pub fn watched(&self, slot: usize, result: Result<u64, ()>) {
+        self.pulse.end(slot, result);
     }
 
     /// Submits a request on a slot of the pulse; gives the completion if the kernel refused it.
@@ -135,6 +149,7 @@ where
     let probe = bench.arena.path("engine");
     engines::File::create(&probe)?.set_len(4096)?;
     let wanted = &bench.settings.wanted;
+    let found = Arc::new(AtomicU64::new(0));
     for (nth, kind) in kinds.iter().enumerate() {
         if !wanted.has(kind.name(), Role::Both) {
             continue;
@@ -151,6 +166,7 @@ where
             nth: nth as u64,
             pulse: Arc::clone(&pulse),
             stop: crew.stop(),
+            found: Arc::clone(&found),
             result: TaskResult::default(),
         };
         let work = work.clone();
@@ -169,7 +185,7 @@ where
     let mut live = Live::new(bench);
     let begin = Instant::now();
     let ending = crew.race(settings.duration, settings.grace, |pulses, elapsed| {
-        live.look(pulses, elapsed, (0, 0))
+        live.look(pulses, elapsed, (found.load(Ordering::Relaxed), 0))
     })?;
     live.tell(&mut report);
     report.count(

@@ -31,10 +31,17 @@ pub fn render(out: &mut String, f: &FindingReport) {
     };
     let _ = writeln!(
         out,
-        "<p>Seen by {}: <code>{}</code>{persistence}</p>",
+        "<p>Seen by {}{}: <code>{}</code>{persistence}</p>",
         escape(&f.seen_by),
+        match f.seconds > 0.0 {
+            true => format!(", after {:.2} s", f.seconds),
+            false => String::new(),
+        },
         escape(&f.seen)
     );
+    if !f.story.is_empty() {
+        let _ = writeln!(out, "<p class=\"story\">{}</p>", escape(&f.story));
+    }
     if !f.timeline.is_empty() {
         timeline(out, f);
     }
@@ -86,12 +93,9 @@ fn timeline(out: &mut String, f: &FindingReport) {
 }
 
 fn row(out: &mut String, axis: &Axis, e: &Event) {
-    let who = match e.writer {
-        0 => "initial content".to_owned(),
-        n => format!("{} writer {n} #{}", escape(&e.engine), e.sequence),
-    };
-    let what = match e.writer {
-        0 => "before the race".to_owned(),
+    let who = escape(&e.who());
+    let what = match (e.writer, &e.change) {
+        (0, None) => "before the race".to_owned(),
         _ => format!("{}, {} bytes at {}", escape(&e.mode), e.len, e.offset),
     };
     let end = e.end.map_or("under way".to_owned(), |end| end.to_string());
@@ -101,12 +105,14 @@ fn row(out: &mut String, axis: &Axis, e: &Event) {
             superseding: true, ..
         } => "superseding",
         Event { legal: true, .. } => "legal",
+        Event { beside: true, .. } => "beside",
         _ => "other",
     };
     let tags = [
         (e.seen, "its value was read"),
         (e.superseding, "should have hidden it"),
         (e.legal, "legal"),
+        (e.beside, "other bytes of the same page"),
     ];
     let tags = tags
         .iter()

@@ -49,6 +49,11 @@ smaller number came first. A timeline shows their order, not their distance.</p>
 <p>A value is wrong if another write of the word <em>began</em> after the one seen had ended, and \
 <em>ended</em> before the read began. <b>Transient</b>: a second look found legal content. \
 <b>Sticky</b>: every mode shows it, the data are lost. <b>Mixed</b>: cache and disk differ.</p>
+<p>Bars: <span class=\"key seen\"></span> the write whose old value was read, \
+<span class=\"key superseding\"></span> the acknowledged write that should have hidden it, \
+<span class=\"key legal\"></span> other legal values, <span class=\"key beside\"></span> writes of other \
+bytes of the same page meanwhile (a page is written back and dropped as a whole, so these are the suspects), \
+<span class=\"key read\"></span> the read. A bar that fades out had not ended.</p>
 <p>A <b>collision</b> is what Linux does not promise to prevent: direct and cached writers shared a folio. \
 A <b>violation</b> is excused by nothing.</p></footer>
 ";
@@ -124,7 +129,7 @@ fn section(out: &mut String, s: &ScenarioReport) {
         anchor(&s.name),
         badge(s.status)
     );
-    for note in &s.notes {
+    for note in s.failures.iter().chain(&s.notes) {
         let _ = writeln!(out, "<p class=\"note\">{}</p>", escape(note));
     }
     if !s.errors.is_empty() {
@@ -175,11 +180,11 @@ fn engines(out: &mut String, s: &ScenarioReport) {
     let _ = writeln!(
         out,
         "</tbody></table></div>\n<p class=\"note\">{:.1} s on {} KiB; {} words judged, which took {:.1} % \
-         of the threads’ time.</p>",
+         of the processor time.</p>",
         s.seconds,
         s.file_size / 1024,
         s.words_checked,
-        s.checking_share * 100.0
+        s.judging()
     );
 }
 

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Somebody stores to the memory that is being written from.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use anyhow::Result;
+use engines::{Advice, Buffer, File, Kind as Engine, Mapping, Op};
+use oracle::word::mix;
+
+use crate::bench::Bench;
+use crate::report::ScenarioReport;
+use crate::rng::Rng;
+use crate::scenarios::solo::{self, Task};
+use crate::scenarios::{Kind, Scenario};
+
+pub static SCENARIO: Scenario = Scenario {
+    name: "changing-buffer",
+    title: "direct writes from memory that somebody changes meanwhile",
+    about: "\
+A program may change a buffer while it is written from; it does not know then which of the two contents
+was written, byte by byte, but it must be one of them, and reading it must not fail. A filesystem that
+computes a checksum over memory that changes afterwards stores one that does not fit, and every later read
+fails with EIO.
+
+One thread for each of pwrite, libaio and io_uring with O_DIRECT, on a file of its own; the memory is a
+mapping of a second file, in which another thread flips between two known contents. Afterwards the range
+is read directly, and through the cache after it was dropped.
+
+xfstests generic/761 (btrfs, 2025); OpenZFS dio_write_verify.",
+    kind: Kind::Own(run),
+};
+
+/// Places of the file.
+const PLACES: u64 = 16;
+
+fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
+    let unit = (16 * bench.geometry.page).max(bench.geometry.align);
+    let (dir, seed) = (bench.arena.dir().to_owned(), bench.settings.seed);
+    let kinds = [Engine::DIRECT, Engine::LIBAIO, Engine::URING];
+    let mut report = solo::run(bench, &kinds, 1, move |task| {
+        let file = dir.join(format!("changing-{}", task.nth));
+        let memory = dir.join(format!("memory-{}", task.nth));
+        let game = Game::new(&file, &memory, unit)?;
+        let rng = Rng::new(seed, task.nth);
+        let done = thread::scope(|scope| {
+            let flipper = scope.spawn(|| game.flip());
+            let done = game.play(task, &file, rng);
+            game.over.store(true, Ordering::SeqCst);
+            flipper.join().map_or(Ok(()), |()| done)
+        });
+        let _ = fs::remove_file(&file);
+        let _ = fs::remove_file(&memory);
+        done
+    })?;
+    report.file_size = PLACES * unit;
+    Ok(report)
+}
+
+/// The file, and the memory that changes.
+struct Game {
+    file: File,
+    mapping: Arc<Mapping>,
+    unit: u64,
+    /// What the two contents are made of at present; odd while nobody may store.
+    round: AtomicU64,
+    /// Set while a word is being stored.
+    busy: AtomicBool,
+    over: AtomicBool,
+}
+
+/// A word of one of the two contents of a round.
+fn word(round: u64, which: u64, nth: u64) -> u64 {
+    mix(mix(round * 2 + which) ^ nth)
+}
+
+impl Game {
+    fn new(path: &Path, memory: &Path, unit: u64) -> Result<Self> {
+        let file = File::create(path)?;
+        let zeroes = vec![0u64; (PLACES * unit / 8) as usize];
+        file.pwrite(&zeroes, 0)?;
+        let under = File::create(memory)?;
+        under.pwrite(&zeroes[..(unit / 8) as usize], 0)?;
+        Ok(Self {
+            file,
+            mapping: Arc::new(Mapping::new(under, unit as usize)?),
+            unit,
+            round: AtomicU64::new(1),
+            busy: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        })
+    }
+
+    /// Stores the one content, then the other, a few words at a time.
+    fn flip(&self) {
+        let words = self.unit / 8;
+        let mut count = 0u64;
+        while !self.over.load(Ordering::SeqCst) {
+            // Announced before the round is looked at, so that `rest` waits for it or it sees the rest.
+            self.busy.store(true, Ordering::SeqCst);
+            let round = self.round.load(Ordering::SeqCst);
+            if round % 2 == 0 {
+                count += 1;
+                let (at, which) = (mix(count) % words, count % 2);
+                // Where a page cannot be had nothing is stored.
+                let _ = self.mapping.store(at * 8, &[word(round, which, at)]);
+            }
+            self.busy.store(false, Ordering::SeqCst);
+            if round % 2 == 1 {
+                thread::yield_now();
+            }
+        }
+    }
+
+    /// Returns when nobody stores any more, until the next round.
+    fn rest(&self, round: u64) {
+        self.round.store(round + 1, Ordering::SeqCst);
+        while self.busy.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+    }
+
+    fn play(&self, task: &mut Task, path: &Path, mut rng: Rng) -> Result<()> {
+        let words = self.unit / 8;
+        let mut queue = engines::open(task.kind, path, 0, 1)?;
+        let direct = File::open(path, true)?;
+        let mut round = 0;
+        while !task.stopped() {
+            round += 2;
+            let fresh: Vec<u64> = (0..words).map(|nth| word(round, 0, nth)).collect();
+            if self.mapping.store(0, &fresh).is_err() {
+                continue;
+            }
+            self.round.store(round, Ordering::SeqCst);
+            let at = rng.below(PLACES) * self.unit;
+            let buffer = Buffer::from_mapping(Arc::clone(&self.mapping), 0, self.unit as usize)?;
+            let done = task.one(queue.as_mut(), Op::Write, at, self.unit as usize, buffer)?;
+            self.rest(round);
+            match done.result {
+                Ok(got) => self.look(task, &direct, round, at, got)?,
+                Err(errno) => task.failed(errno),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads it directly, and through the cache from the disk.
+    fn look(&self, task: &mut Task, direct: &File, round: u64, at: u64, got: usize) -> Result<()> {
+        let mut buffer = Buffer::new(self.unit as usize, 4096)?;
+        // A refusal only makes the second look less telling.
+        let _ = self.file.advise(Advice::DontNeed, at, self.unit);
+        for (file, how) in [(direct, "direct"), (&self.file, "cached")] {
+            let words = &mut buffer.words_mut()[..(self.unit / 8) as usize];
+            if let Err(errno) = file.pread(words, at) {
+                let what = format!(
+                    "a {how} read of {} bytes at {at} fails with {errno} after they were written from \
+                     memory that changed",
+                    self.unit
+                );
+                task.wrong("lost", "changing", what);
+                continue;
+            }
+            let written = &words[..got / 8];
+            task.judged(written.len() as u64);
+            let wrong = written.iter().zip(0..).find(|(seen, nth)| {
+                let (a, b) = (word(round, 0, *nth), word(round, 1, *nth));
+                !is_mixed(**seen, a, b)
+            });
+            if let Some((seen, nth)) = wrong {
+                let what = format!(
+                    "a {how} read at {} returns {seen:#018x}, of neither content of the buffer",
+                    at + nth * 8
+                );
+                task.wrong("exposed", "changing", what);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether every byte is that of one of two words.
+fn is_mixed(seen: u64, a: u64, b: u64) -> bool {
+    let (seen, a, b) = (seen.to_ne_bytes(), a.to_ne_bytes(), b.to_ne_bytes());
+    (0..8).all(|i| seen[i] == a[i] || seen[i] == b[i])
+}
