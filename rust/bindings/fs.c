@@ -221,6 +221,20 @@ bool diofs_helper_sb_has_encoding(const struct super_block *sb)
 	return sb_has_encoding(sb);
 }
 
+void diofs_helper_sb_set_lock_subclass(struct super_block *sb, int subclass)
+{
+	int level;
+
+	lockdep_set_subclass(&sb->s_vfs_rename_mutex, subclass);
+	for (level = 0; level < SB_FREEZE_LEVELS; level++)
+		lockdep_set_subclass(&sb->s_writers.rw_sem[level], subclass);
+}
+
+void diofs_helper_down_read_nested(struct rw_semaphore *sem)
+{
+	down_read_nested(sem, SINGLE_DEPTH_NESTING);
+}
+
 bool diofs_helper_d_unhashed(const struct dentry *dentry)
 {
 	return d_unhashed(dentry);

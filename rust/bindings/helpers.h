@@ -56,6 +56,8 @@ kgid_t diofs_helper_inode_kgid(struct mnt_idmap *idmap, const struct inode *inod
 void diofs_helper_inode_set_lock_classes(struct inode *inode,
 					 struct lock_class_key *rwsem,
 					 struct lock_class_key *invalidate);
+void diofs_helper_sb_set_lock_subclass(struct super_block *sb, int subclass);
+void diofs_helper_down_read_nested(struct rw_semaphore *sem);
 int diofs_helper_inode_generic_drop(struct inode *inode);
 int diofs_helper_get_write_access(struct inode *inode);
 void diofs_helper_put_write_access(struct inode *inode);

@@ -104,9 +104,10 @@ impl LowerMount {
     pub fn sync_filesystem(&self) -> Result {
         let sb = self.super_block_raw();
         // SAFETY: The superblock lives as long as the mount. `sync_filesystem()` wants `s_umount`
-        // held, which the two calls around it ensure.
+        // held, which the two calls around it ensure. That of the upper superblock can be held; it
+        // comes before the lower one, which can be of the same type, hence "nested".
         to_result(unsafe {
-            bindings::down_read(&raw mut (*sb).s_umount);
+            bindings::down_read_nested(&raw mut (*sb).s_umount);
             let ret = bindings::sync_filesystem(sb);
             bindings::up_read(&raw mut (*sb).s_umount);
             ret

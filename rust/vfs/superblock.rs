@@ -348,5 +348,8 @@ unsafe fn copy_limits(sb: *mut bindings::super_block, lower: &LowerMount) {
             (*(*sb).s_bdi).ra_pages = (*(*lower).s_bdi).ra_pages;
             (*(*sb).s_bdi).io_pages = (*(*lower).s_bdi).io_pages;
         }
+        // The locks of a superblock are taken before those of the one below, which can be of the
+        // same type: tell lockdep how high in the stack this one is. Nobody uses them yet.
+        bindings::sb_set_lock_subclass(sb, (*lower).s_stack_depth);
     }
 }

@@ -29,6 +29,7 @@ from harness import (PATIENCE, REPO, Failure, disk, fsck, load, module_loaded, m
 
 OUT = os.environ.get("DIOFS_OUT", "/tmp")
 DIORACE = os.path.join(REPO, "tests/target/release/diorace")
+LEAKS = os.path.join(REPO, "scripts/guest/leaks")
 WHOLE = (patches.Race("suite", "ext4-4k", ()), patches.Race("diorace", "ext3", ("all",)))
 WHOLE_SECONDS = 1500
 # What the module has counted is looked at after each round of a race.
@@ -159,6 +160,7 @@ def one(race, budget, seed):
         load()
         {"suite": suite, "diorace": diorace}[race.kind](race, budget, seed, clock)
         must("rmmod diofs")
+        must(f"{LEAKS} find", timeout=300)
     except (Caught, Failure) as caught:
         return str(caught).splitlines()[0], clock.seconds(), None
     except Broken as broken:
@@ -193,6 +195,7 @@ def main():
     if arguments.whole:
         races = {race: WHOLE_SECONDS * PATIENCE if race.kind == "suite" else 30 for race in WHOLE}
     must("modprobe dm_mod")
+    must(f"{LEAKS} forget", timeout=300)
     for race, budget in races.items():
         note(race, arguments.seed, *one(race, budget, arguments.seed))
         if module_loaded() and run("rmmod diofs")[0]:
