@@ -68,10 +68,10 @@ step() {
 	return $status
 }
 
-# only_one [LOCK]: wait until no other set-up works on the cache
+# only_one LOCK: wait until no other set-up works on the cache
 only_one() {
 	mkdir -p "$CACHE"
-	exec 9>"$CACHE/${1:-lock}"
+	exec 9>"$CACHE/$1"
 	flock -n 9 || {
 		say "  another set-up is at work on $CACHE: waiting for it"
 		flock 9
