@@ -141,6 +141,7 @@ fn meaning(class: &str) -> String {
         "size" => "the file had a size that no write explains",
         "fsync" => "fsync reported an error: the page cache could not be kept in step",
         "hang" => "a request did not come back",
+        "kernel" => "the kernel complained (see its log)",
         other => return other.to_owned(),
     }
     .to_owned()
@@ -154,7 +155,8 @@ fn untested(out: &mut String, report: &Report) {
             .notes
             .iter()
             .filter(|note| skipped || note.starts_with("left out"));
-        lines.extend(notes.map(|note| format!("{}: {note}", s.name)));
+        let why = s.failures.iter().chain(notes);
+        lines.extend(why.map(|why| format!("{}: {why}", s.name)));
     }
     let tried = report.scenarios.len();
     if tried < PAIRS.len() {
