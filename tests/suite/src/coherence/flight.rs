@@ -170,7 +170,7 @@ fn store_outwaits_the_device(ctx: &Ctx) -> Result<()> {
     let direct = file::open_direct(&own.at("f"))?;
     let map = Region::shared(&fd, 0, PAGE, READ_WRITE)?;
     file::sync();
-    let hold = own.lower.device.hold_writes()?;
+    let hold = own.lower.hold_writes()?;
     let mut queue = Queue::new(Engine::Aio, 1)?;
     queue.write(&direct, &Slice::of(&pattern(NEW, 0, 512))?, 0)?;
     hold.wait_writes(1)?;

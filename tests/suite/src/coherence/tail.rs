@@ -71,7 +71,7 @@ fn read_while_truncated(ctx: &Ctx) -> Result<()> {
     let source = cold_source(ctx)?;
     // The lower has it in its cache, so that reading needs no device.
     file::pread_vec(&under, 2 * PAGE, 0)?;
-    let reads = ctx.lower.device.hold_reads()?;
+    let reads = ctx.lower.hold_reads()?;
     // It takes the lower lock, and then its buffer has to come from the device.
     let holder = Racer::start(move || file::pwrite_mem(&under, &source, PAGE as u64));
     reads.wait_reads(1)?;
