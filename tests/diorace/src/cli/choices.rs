@@ -87,8 +87,8 @@ pub struct Choices {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub depth: Option<u16>,
 
-    /// A request outstanding for so many seconds counts as hung, and so does a thread that has not
-    /// stopped so long after it should have.
+    /// A request outstanding for so many seconds, in which no other ended either, counts as hung; so
+    /// does one that is five times as old, and a thread that does not stop.
     #[arg(long, value_parser = seconds, default_value_t = 60.0, value_name = "SECONDS")]
     pub grace: f64,
 

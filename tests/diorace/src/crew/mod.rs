@@ -36,6 +36,10 @@ pub struct Crew<T> {
 /// A pause of everything that is longer than this is not ours: the whole tool was stopped.
 const STOPPED: Duration = Duration::from_secs(2);
 
+/// While others get things done a request may take so many times longer. One that never ends is
+/// noticed at the end of the race at the latest, when the others have stopped.
+const PATIENCE: u32 = 5;
+
 /// How a race ended.
 #[derive(Debug)]
 pub enum Ending<T> {
@@ -85,6 +89,34 @@ impl Awake {
     /// Time in which something could have happened.
     fn elapsed(&self) -> Duration {
         self.begin.elapsed().saturating_sub(self.paused)
+    }
+}
+
+/// Knows when anybody last got something done.
+///
+/// A request that is old is no sign of a hang by itself: on a busy machine dozens may stand in line
+/// for one lock, each for as long as a sync takes.
+#[derive(Debug)]
+struct Progress {
+    done: u64,
+    since: Instant,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self {
+            done: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// To be called now and then.
+    fn look(&mut self, pulses: &[Arc<Pulse>]) {
+        let done = pulses.iter().map(|p| p.operations() + p.errors()).sum();
+        if done != self.done {
+            self.done = done;
+            self.since = Instant::now();
+        }
     }
 }
 
@@ -169,12 +201,15 @@ impl<T: Send + 'static> Crew<T> {
         grace: Duration,
         mut look: impl FnMut(&[Arc<Pulse>], Duration) -> ControlFlow<()>,
     ) -> Result<Ending<T>> {
-        let mut awake = Awake::new();
+        let (mut awake, mut progress) = (Awake::new(), Progress::new());
         while awake.elapsed() < duration && !signals::stop_asked() && !self.stop_set() {
             thread::sleep(LOOK.min(duration));
             awake.look();
+            progress.look(&self.pulses);
             let enough = look(&self.pulses, awake.elapsed()).is_break();
-            if let Some(hung) = self.hung(grace, &awake) {
+            let still = progress.since.elapsed() > grace;
+            let limit = if still { grace } else { grace * PATIENCE };
+            if let Some(hung) = self.hung(limit, &awake) {
                 return Ok(Ending::Hung(hung));
             }
             if enough || self.threads.iter().all(JoinHandle::is_finished) {
@@ -186,8 +221,9 @@ impl<T: Send + 'static> Crew<T> {
         while !self.threads.iter().all(JoinHandle::is_finished) {
             thread::sleep(LOOK);
             awake.look();
+            progress.look(&self.pulses);
             let _ = look(&self.pulses, awake.elapsed());
-            if asked.max(awake.since).elapsed() > grace {
+            if asked.max(awake.since).max(progress.since).elapsed() > grace {
                 if let Some(hung) = self.hung(Duration::ZERO, &awake) {
                     return Ok(Ending::Hung(hung));
                 }
@@ -280,6 +316,35 @@ mod tests {
         awake.look();
         assert!(awake.paused >= STOPPED * 5 && awake.since.elapsed() < STOPPED);
         assert!(awake.elapsed() < STOPPED);
+    }
+
+    #[test]
+    fn an_old_request_is_no_hang_while_others_go_on() {
+        let mut crew = Crew::new();
+        let slow = crew.pulse("slow", Role::Write, 1);
+        slow.begin(0, Op::Write, 0, 512);
+        let mine = Arc::clone(&slow);
+        let wait = move || {
+            thread::sleep(SHORT * 3);
+            mine.end(0, Ok(512));
+            Ok(())
+        };
+        crew.start(slow, wait).unwrap();
+        let busy = crew.pulse("busy", Role::Write, 1);
+        let mine = Arc::clone(&busy);
+        let work = move || {
+            for _ in 0..40 {
+                mine.begin(0, Op::Write, 0, 512);
+                thread::sleep(SHORT / 10);
+                mine.end(0, Ok(512));
+            }
+            Ok(())
+        };
+        crew.start(busy, work).unwrap();
+        let ending = crew
+            .race(SHORT * 20, SHORT, |_, _| ControlFlow::Continue(()))
+            .unwrap();
+        assert!(matches!(ending, Ending::Joined { errors, .. } if errors.is_empty()));
     }
 
     #[test]
