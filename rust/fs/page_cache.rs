@@ -41,6 +41,7 @@ use crate::vfs::{
     Inode, //
 };
 use kernel::{
+    bindings,
     prelude::*,
     time::Jiffies, //
 };
@@ -90,6 +91,13 @@ impl CachedFile for Diofs {
             }
             result => result,
         }
+    }
+
+    fn next_stored(inode: &Inode<Self>, pos: i64) -> Option<ByteRange> {
+        let lower = lower_io::cache_file(inode, Access::Write).ok()?.file;
+        let data = lower.llseek(pos, bindings::SEEK_DATA as i32).ok()?;
+        let hole = lower.llseek(data, bindings::SEEK_HOLE as i32).ok()?;
+        ByteRange::new(data, usize::try_from(hole.saturating_sub(data)).ok()?)
     }
 
     fn store_is_contended(inode: &Inode<Self>) -> bool {

@@ -190,14 +190,20 @@ impl<'a> BvecIter<'a> {
         unsafe { iter_count(&self.raw) }
     }
 
+    /// Moves on by `bytes`, or to the end if that is nearer.
+    pub(super) fn advance(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.remaining());
+        // SAFETY: By the type invariants the iterator is valid; it has `bytes` bytes.
+        unsafe { bindings::iov_iter_advance(&mut self.raw, bytes) };
+    }
+
     /// Has `f` see the next `bytes` alone, and moves behind them whatever it leaves.
     pub(super) fn with_next<R>(&mut self, bytes: usize, f: impl FnOnce(&mut Self) -> R) -> R {
         let left = self.remaining();
         let bytes = bytes.min(left);
         self.set_count(bytes);
         let result = f(self);
-        // SAFETY: By the type invariants the iterator is valid; it has that many bytes.
-        unsafe { bindings::iov_iter_advance(&mut self.raw, self.remaining()) };
+        self.advance(bytes);
         self.set_count(left.saturating_sub(bytes));
         result
     }

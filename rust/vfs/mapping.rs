@@ -90,6 +90,11 @@ pub trait CachedFile: FileSystem {
     /// Context: process context, may sleep; no folio lock is held, but folios are under writeback.
     fn write_back(inode: &Inode<Self>, pos: i64, src: &mut BvecIter<'_>) -> Result;
 
+    /// Where from `pos` on the store has data already, so that writing there needs no more room.
+    ///
+    /// Context: as [`CachedFile::write_back`].
+    fn next_stored(inode: &Inode<Self>, pos: i64) -> Option<ByteRange>;
+
     /// Transfers directly between `iter` and the store, at the position of `kiocb`.
     ///
     /// Context: process context, may sleep; the inode's `i_rwsem` is held.

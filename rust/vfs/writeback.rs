@@ -34,7 +34,6 @@ use core::{
 };
 use kernel::{
     alloc::KVVec,
-    page::PAGE_SIZE,
     prelude::*, //
 };
 
@@ -176,12 +175,8 @@ impl<T: CachedFile> Drop for Batch<'_, T> {
 
 /// Writes one contiguous run to the store. `bvecs` has room for all parts of the batch.
 ///
-/// Where the store refuses, it is asked page by page: one for which there is no room must not take
-/// along those that have theirs.
-///
-/// # Errors
-///
-/// The first with which a page was refused.
+/// What finds no room must not take along what stands behind it and has its room already. The rest
+/// is not tried: each refusal can cost the store a commit of its journal.
 fn write_run<T: CachedFile>(
     inode: &Inode<T>,
     run: &[DirtyPart],
@@ -196,23 +191,19 @@ fn write_run<T: CachedFile>(
     }
     // SAFETY: The folios are under writeback until the parts are finished, after this call.
     let mut iter = unsafe { BvecIter::new(Direction::FromPages, bvecs, len) };
-    let place = |iter: &BvecIter<'_>| {
-        pos.saturating_add_unsigned(len.saturating_sub(iter.remaining()) as u64)
-    };
-    let (mut result, mut by_page) = (Ok(()), false);
+    let result = T::write_back(inode, pos, &mut iter);
+    if result != Err(ENOSPC) && result != Err(EDQUOT) {
+        return result;
+    }
     while iter.remaining() > 0 {
-        let at = place(&iter);
-        let written = if by_page {
-            let to_next = PAGE_SIZE.saturating_sub(at as usize & (PAGE_SIZE - 1));
-            iter.with_next(to_next, |iter| T::write_back(inode, at, iter))
-        } else {
-            T::write_back(inode, at, &mut iter)
+        let done = len.saturating_sub(iter.remaining());
+        let at = pos.saturating_add_unsigned(done as u64);
+        let Some(stored) = T::next_stored(inode, at) else {
+            break;
         };
-        // The rest at once failed, but it may be one page of it that is to blame.
-        if by_page || iter.remaining() == 0 {
-            result = result.and(written);
-        }
-        by_page = written.is_err();
+        iter.advance(usize::try_from(stored.start().saturating_sub(at))?);
+        let bytes = stored.end().saturating_sub(stored.start() as u64) as usize;
+        let _ = iter.with_next(bytes, |iter| T::write_back(inode, stored.start(), iter));
     }
     result
 }
