@@ -10,6 +10,7 @@ use kernel::prelude::*;
 
 mod bindings;
 pub mod fs;
+pub mod pure;
 pub mod vfs;
 
 module! {

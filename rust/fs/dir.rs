@@ -7,26 +7,26 @@ use super::{
     namei,
     Diofs, //
 };
-use crate::vfs::{
-    dentry::{
-        ChildDentry,
-        NegativeDentry,
-        Spliced,
-        UnhashedDentry, //
+use crate::{
+    pure::flags,
+    vfs::{
+        dentry::{
+            ChildDentry,
+            NegativeDentry,
+            Spliced,
+            UnhashedDentry, //
+        },
+        dir::DirOperations,
+        inode_ops::{
+            InodeOperations,
+            Rename, //
+        },
+        lower::LowerFile,
+        Dentry,
+        Inode, //
     },
-    dir::DirOperations,
-    inode_ops::{
-        InodeOperations,
-        Rename, //
-    },
-    lower::LowerFile,
-    Dentry,
-    Inode, //
 };
-use kernel::{
-    fs::file::flags,
-    prelude::*, //
-};
+use kernel::prelude::*;
 
 /// Operations on directories.
 pub struct DirectoryOps;
@@ -78,15 +78,11 @@ impl InodeOperations for DirectoryOps {
     }
 }
 
-/// The flags of an open call that are for the upper file alone: what the VFS has done by now.
-const DONE_FLAGS: u32 = flags::O_CREAT | flags::O_EXCL | flags::O_NOCTTY | flags::O_TRUNC;
-
 impl DirOperations for DirectoryOps {
     type Fs = Diofs;
 
     fn open(dentry: &Dentry<Diofs>, inode: &Inode<Diofs>, flags: u32) -> Result<LowerFile> {
-        // The upper file notes accesses, for both.
-        let flags = flags & !DONE_FLAGS | flags::O_NOATIME | flags::O_LARGEFILE;
+        let flags = flags::lower_directory(flags);
         let sb = inode.super_block().data();
         // The calling task was asked for its rights above. To security modules that decide by path
         // the lower directory, in a mount of nobody's, is none that it may open.

@@ -423,7 +423,7 @@ fn nowait_error(nowait: bool, error: Error) -> Error {
 }
 
 fn extends(inode: &Inode<Diofs>, range: ByteRange) -> bool {
-    i64::try_from(range.end()).map_or(true, |end| end > inode.size())
+    range.extends(inode.size())
 }
 
 fn stats(inode: &Inode<Diofs>) -> &Stats {

@@ -11,22 +11,28 @@ use super::{
     },
     Diofs, //
 };
-use crate::vfs::{
-    buffered,
-    file::{
-        OpenFile,
-        RegularFile, //
+use crate::{
+    pure::{
+        bisect,
+        flags, //
     },
-    iov::IovIter,
-    kiocb::{
-        Kiocb,
-        Outcome, //
+    vfs::{
+        buffered,
+        file::{
+            OpenFile,
+            RegularFile, //
+        },
+        iov::IovIter,
+        kiocb::{
+            Kiocb,
+            Outcome, //
+        },
+        lock::{
+            Hold,
+            InodeLock, //
+        },
+        lower::LowerFile, //
     },
-    lock::{
-        Hold,
-        InodeLock, //
-    },
-    lower::LowerFile, //
 };
 use kernel::{
     bindings,
@@ -76,10 +82,6 @@ impl OpenData {
     }
 }
 
-/// The flags of an open call that go to the lower file. `O_DIRECT`, `O_APPEND` and the kinds of
-/// `O_SYNC` are properties of each request instead.
-const LOWER_OPEN_FLAGS: u32 = bindings::O_ACCMODE;
-
 impl RegularFile for Diofs {
     type Open = OpenData;
 
@@ -87,9 +89,7 @@ impl RegularFile for Diofs {
         let inode = file.inode();
         let sb = inode.super_block().data();
         let path = inode.data().lower.alias_path(&sb.root.mount)?;
-        // The upper file notes accesses, for both.
-        let flags = file.flags() & LOWER_OPEN_FLAGS | bindings::O_NOATIME | bindings::O_LARGEFILE;
-        let lower = LowerFile::open(&path, flags, &sb.mounter)?;
+        let lower = LowerFile::open(&path, flags::lower_file(file.flags()), &sb.mounter)?;
         let can_direct = lower.can_direct();
         if file.flags() & bindings::O_DIRECT != 0 && !can_direct {
             return Err(EINVAL);
@@ -227,22 +227,14 @@ fn limit_to_lower(kiocb: &Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result {
     };
     let count = iter.remaining();
     let end = kiocb.pos().saturating_add_unsigned(count as u64);
-    if end <= kiocb.inode().size() || fits(count) {
+    if end <= kiocb.inode().size() {
         return Ok(());
     }
-    // The largest number of bytes that fits lies in `fit..over`.
-    let (mut fit, mut over) = (0, count);
-    while over.saturating_sub(fit) > 1 {
-        let middle = fit.midpoint(over);
-        if fits(middle) {
-            fit = middle;
-        } else {
-            over = middle;
+    match bisect::largest(count, fits) {
+        0 => Err(EFBIG),
+        fit => {
+            iter.truncate(fit);
+            Ok(())
         }
     }
-    if fit == 0 {
-        return Err(EFBIG);
-    }
-    iter.truncate(fit);
-    Ok(())
 }

@@ -11,10 +11,13 @@ use super::{
     registry::Registry,
     Diofs, //
 };
-use crate::vfs::{
-    lower::LowerFile,
-    scope::CredGuard,
-    Inode, //
+use crate::{
+    pure::flags,
+    vfs::{
+        lower::LowerFile,
+        scope::CredGuard,
+        Inode, //
+    },
 };
 use kernel::{
     bindings,
@@ -136,7 +139,7 @@ fn open_lower(inode: &Inode<Diofs>, access: Access) -> Result<CacheFile> {
         Access::Read => bindings::O_RDONLY,
         Access::Write => bindings::O_RDWR,
     };
-    let flags = mode | bindings::O_NOATIME | bindings::O_LARGEFILE;
+    let flags = flags::lower_file(mode);
     let file = LowerFile::open(&path, flags, &sb.mounter)?;
     file.disable_readahead();
     file.disable_time_updates();

@@ -2,9 +2,12 @@
 
 //! Mount options.
 
-use crate::vfs::context::{
-    Context,
-    Parameter, //
+use crate::{
+    pure::dio_busy::DioBusy,
+    vfs::context::{
+        Context,
+        Parameter, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -15,33 +18,6 @@ use kernel::{
         Relaxed, //
     }, //
 };
-
-/// `dio_busy=`: what a direct write does when the cached pages of its range cannot be invalidated
-/// before it, because they are dirtied again and again.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum DioBusy {
-    /// It fails with `EIO`, nothing having been written.
-    Eio,
-    /// It goes through the page cache, and is on disk before it returns.
-    Sync,
-}
-
-impl DioBusy {
-    fn from_name(name: &[u8]) -> Option<Self> {
-        match name {
-            b"eio" => Some(Self::Eio),
-            b"sync" => Some(Self::Sync),
-            _ => None,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Eio => "eio",
-            Self::Sync => "sync",
-        }
-    }
-}
 
 /// The options, as given to `mount(8)`.
 #[derive(Clone, Copy)]

@@ -77,7 +77,7 @@ impl Registry {
             _ => self.0.wait_better(gate, range, signals, limit),
         };
         stats.waited(start.elapsed());
-        if gate == Gate::Closed && matches!(wake, Wake::TimedOut | Wake::Overtaken) {
+        if wake.gave_up(gate) {
             stats.waits_given_up.inc();
         }
         wake

@@ -17,18 +17,6 @@ use kernel::{
     prelude::*, //
 };
 
-impl ByteRange {
-    /// The index of the page that holds the first byte.
-    fn first_page(self) -> usize {
-        (self.start() as usize) >> PAGE_SHIFT
-    }
-
-    /// The index of the page that holds the last byte.
-    fn last_page(self) -> usize {
-        (self.last() as usize) >> PAGE_SHIFT
-    }
-}
-
 impl<T: FileSystem> Inode<T> {
     /// Whether the cache holds any folio, at the cost of one load.
     ///
@@ -105,8 +93,8 @@ impl<T: FileSystem> Inode<T> {
         to_result(unsafe {
             bindings::invalidate_inode_pages2_range(
                 self.mapping_raw(),
-                range.first_page(),
-                range.last_page(),
+                range.first_page(PAGE_SHIFT),
+                range.last_page(PAGE_SHIFT),
             )
         })
     }
@@ -116,7 +104,7 @@ impl<T: FileSystem> Inode<T> {
     /// Context: process context, does not sleep.
     pub fn count_uptodate(&self, range: ByteRange) -> u64 {
         let mut found = 0u64;
-        let mut index = range.first_page();
+        let mut index = range.first_page(PAGE_SHIFT);
         let mut batch = bindings::folio_batch::default();
         loop {
             // SAFETY: The mapping lives as long as the inode, and the batch is empty.
@@ -124,7 +112,7 @@ impl<T: FileSystem> Inode<T> {
                 bindings::filemap_get_folios(
                     self.mapping_raw(),
                     &mut index,
-                    range.last_page(),
+                    range.last_page(PAGE_SHIFT),
                     &mut batch,
                 )
             };

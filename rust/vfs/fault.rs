@@ -16,13 +16,16 @@ use super::{
         ByteRange,
         Gate, //
     },
-    wait::{
-        Signals,
-        Wake, //
-    },
+    wait::Signals,
     Inode, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    pure::gate::{
+        self,
+        Next, //
+    },
+};
 use core::marker::PhantomData;
 
 /// The operations on mappings of `T`'s regular files.
@@ -75,24 +78,13 @@ impl<T: RegularFile> VmOps<T> {
         };
         // Whether the fault is one of user code or of the kernel is not to be seen here.
         let limit = Some(gate_limit::<T>(gate));
-        match (
-            gate,
-            T::gate_wait(inode, gate, range, Signals::Fatal, limit),
-        ) {
-            (_, Wake::Ready | Wake::Overtaken) => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
-            (_, Wake::Killed) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
-            // With nobody waiting for a lock of the store, it is the device that takes its time.
-            (Gate::Closed, Wake::TimedOut) if !T::store_is_contended(inode) => {
-                bindings::vm_fault_reason_VM_FAULT_NOPAGE
-            }
-            (Gate::Closed, Wake::TimedOut) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
-            // The one who is closing the gate may wait for what this task holds, and will look at
-            // the cache again: go on.
-            (_, Wake::TimedOut) => {
-                // SAFETY: The caller guarantees the fault.
-                unsafe { Self::try_dirty(vmf, inode, Gate::Closing) }
-                    .unwrap_or(bindings::vm_fault_reason_VM_FAULT_NOPAGE)
-            }
+        let wake = T::gate_wait(inode, gate, range, Signals::Fatal, limit);
+        match gate::after_store(gate, wake, || T::store_is_contended(inode)) {
+            Next::LookAnew => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+            Next::Fail => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+            // SAFETY: The caller guarantees the fault.
+            Next::GoOn(gate) => unsafe { Self::try_dirty(vmf, inode, gate) }
+                .unwrap_or(bindings::vm_fault_reason_VM_FAULT_NOPAGE),
         }
     }
 

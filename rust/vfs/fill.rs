@@ -17,11 +17,7 @@ use super::{
         gate_limit,
         CachedFile, //
     },
-    part::{
-        self,
-        split_run,
-        Part, //
-    },
+    part::Part,
     range_set::{
         ByteRange,
         Gate, //
@@ -33,7 +29,19 @@ use super::{
     },
     Inode, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    pure::{
+        gate::{
+            self,
+            Next, //
+        },
+        run::{
+            self,
+            split_run, //
+        },
+    },
+};
 use core::{
     marker::PhantomData,
     ptr, //
@@ -153,7 +161,7 @@ impl<T: CachedFile> Batch<T> {
 
 /// Reads one contiguous run from the store.
 fn fill_run<T: CachedFile>(inode: &Inode<T>, run: &[Part]) -> Result {
-    let (pos, len) = part::extent(run)?;
+    let (pos, len) = run::extent(run).ok_or(EOVERFLOW)?;
     let mut bvecs = KVec::with_capacity(run.len(), GFP_KERNEL)?;
     for part in run {
         bvecs.push(part.bvec(), GFP_KERNEL)?;
@@ -266,18 +274,18 @@ unsafe fn after_wait<T: CachedFile>(
     gate: Gate,
     wake: Wake,
 ) -> c_int {
-    let look_anew = bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int;
-    let mut result = match wake {
-        Wake::Ready | Wake::TimedOut | Wake::Overtaken => look_anew,
-        Wake::Killed => EINTR.to_errno(),
+    let next = gate::after_read(gate, wake);
+    let mut result = match next {
+        Next::LookAnew | Next::GoOn(_) => {
+            bindings::positive_aop_returns_AOP_TRUNCATED_PAGE as c_int
+        }
+        Next::Fail => EINTR.to_errno(),
     };
     // SAFETY: The caller's reference keeps the folio; a locked folio stays where it is, and its
     // mapping is null if it has left the cache.
     unsafe {
-        if matches!(wake, Wake::TimedOut | Wake::Overtaken) {
+        if let Next::GoOn(gate) = next {
             bindings::folio_lock(folio);
-            // A gate that was closing is passed while it is. One that was closed the whole time is
-            // passed all the same, see above.
             if mapping_of(folio) == inode.mapping_raw()
                 && !bindings::folio_test_uptodate(folio)
                 && T::gate(inode, range) <= gate

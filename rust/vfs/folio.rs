@@ -5,7 +5,10 @@
 //! C headers: [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
 
 use super::range_set::ByteRange;
-use crate::bindings;
+use crate::{
+    bindings,
+    pure::run, //
+};
 use core::ptr::NonNull;
 
 /// A folio of a page cache whose lock and one reference this owns.
@@ -114,6 +117,5 @@ pub(super) unsafe fn offset_within(
 ) -> Option<usize> {
     // SAFETY: The caller guarantees `folio`.
     let (start, size) = unsafe { (bindings::folio_pos(folio), bindings::folio_size(folio)) };
-    let offset = usize::try_from(pos.checked_sub(start)?).ok()?;
-    (offset.checked_add(len)? <= size).then_some(offset)
+    run::offset_within(start, size, pos, len)
 }

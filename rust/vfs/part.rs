@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Parts of folios on their way between the page cache and the store, and runs of them.
+//! Parts of folios on their way between the page cache and the store.
 
 use super::folio::offset_within;
-use crate::bindings;
+use crate::{
+    bindings,
+    pure::run::Piece, //
+};
 use core::ptr::NonNull;
-use kernel::prelude::*;
 
 /// Bytes of one folio, and where in the file they stand.
 ///
@@ -45,11 +47,6 @@ impl Part {
         self.folio.as_ptr()
     }
 
-    /// The position in the file.
-    pub(super) fn pos(&self) -> i64 {
-        self.pos
-    }
-
     /// The position in the folio.
     pub(super) fn offset(&self) -> usize {
         self.offset
@@ -69,36 +66,12 @@ impl Part {
     }
 }
 
-/// Splits off the leading parts that are contiguous in the file; `None` when there are none.
-pub(super) fn split_run<P: AsRef<Part>>(parts: &[P]) -> Option<(&[P], &[P])> {
-    let mut end = parts.first()?.as_ref().pos();
-    let mut count = 0usize;
-    for part in parts.iter().map(P::as_ref) {
-        if part.pos() != end {
-            break;
-        }
-        end = end.saturating_add_unsigned(part.len() as u64);
-        count = count.saturating_add(1);
+impl Piece for Part {
+    fn pos(&self) -> i64 {
+        self.pos
     }
-    parts.split_at_checked(count)
-}
 
-/// Where in the file a run begins, and how many bytes it has.
-///
-/// # Errors
-///
-/// `EINVAL` if there are no parts, `EOVERFLOW`.
-pub(super) fn extent<P: AsRef<Part>>(run: &[P]) -> Result<(i64, usize)> {
-    let pos = run.first().ok_or(EINVAL)?.as_ref().pos();
-    let mut len = 0usize;
-    for part in run.iter().map(P::as_ref) {
-        len = len.checked_add(part.len()).ok_or(EOVERFLOW)?;
-    }
-    Ok((pos, len))
-}
-
-impl AsRef<Part> for Part {
-    fn as_ref(&self) -> &Part {
-        self
+    fn bytes(&self) -> usize {
+        self.len
     }
 }

@@ -23,6 +23,10 @@ use super::wait::{
     Wake,
 };
 use crate::bindings;
+pub use crate::pure::{
+    byte_range::ByteRange,
+    gate::Gate, //
+};
 use core::{
     cell::UnsafeCell,
     marker::PhantomPinned,
@@ -51,55 +55,6 @@ use kernel::{
     },
     time::Jiffies,
 };
-
-/// A non-empty range of bytes of a file, `start..=last`.
-///
-/// # Invariants
-///
-/// `start <= last <= i64::MAX`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct ByteRange {
-    start: u64,
-    last: u64,
-}
-
-impl ByteRange {
-    /// The range of `len` bytes from `pos`; `None` if it is empty or ends past the largest offset.
-    pub fn new(pos: i64, len: usize) -> Option<Self> {
-        let start = u64::try_from(pos).ok()?;
-        let last = start.checked_add(u64::try_from(len).ok()?.checked_sub(1)?)?;
-        // INVARIANT: `last` is `start` plus something, and checked against the largest offset.
-        (last <= i64::MAX as u64).then_some(Self { start, last })
-    }
-
-    /// First byte of the range.
-    pub fn start(self) -> i64 {
-        self.start as i64
-    }
-
-    /// Last byte of the range.
-    pub fn last(self) -> i64 {
-        self.last as i64
-    }
-
-    /// First byte after the range.
-    pub fn end(self) -> u64 {
-        // By the type invariants this cannot overflow.
-        self.last + 1
-    }
-}
-
-/// What the members of a set say of a range, from good to bad.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Gate {
-    /// No member overlaps it.
-    Open,
-    /// A member is about to close it, and is still looking at the shared place. What comes in there
-    /// now will be seen.
-    Closing,
-    /// A member has closed it, and does not look at the shared place any more.
-    Closed,
-}
 
 /// The tree itself; only ever used under the set's lock.
 struct Tree {
@@ -156,7 +111,7 @@ impl RangeSet {
         }
         let mut gate = Gate::Open;
         let mut tree = self.tree.lock();
-        let (start, last) = (range.start as ffi::c_ulong, range.last as ffi::c_ulong);
+        let (start, last) = (range.start() as ffi::c_ulong, range.last() as ffi::c_ulong);
         let root = ptr::from_mut(&mut tree.root);
         // SAFETY: The lock guards the tree, whose nodes are those of live tickets.
         let mut node = unsafe { bindings::interval_tree_iter_first(root, start, last) };
@@ -166,10 +121,10 @@ impl RangeSet {
                 let cell = node.cast::<UnsafeCell<bindings::interval_tree_node>>();
                 let ticket = kernel::container_of!(cell, RangeTicket, node);
                 if *(*ticket).number.get() < number {
-                    if *(*ticket).closed.get() {
-                        return Gate::Closed;
+                    gate = gate.max(Gate::of_member(*(*ticket).closed.get()));
+                    if gate == Gate::Closed {
+                        return gate;
                     }
-                    gate = Gate::Closing;
                 }
                 node = bindings::interval_tree_iter_next(node, start, last);
             }
@@ -250,8 +205,8 @@ impl RangeTicket {
             if (*self.set.get()).is_some() {
                 return;
             }
-            (*self.node.get()).start = range.start as ffi::c_ulong;
-            (*self.node.get()).last = range.last as ffi::c_ulong;
+            (*self.node.get()).start = range.start() as ffi::c_ulong;
+            (*self.node.get()).last = range.last() as ffi::c_ulong;
             // INVARIANT: Linked below.
             *self.set.get() = Some(set.clone());
         }

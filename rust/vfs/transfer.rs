@@ -32,7 +32,10 @@ use super::{
     FileSystem,
     Inode, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    pure::flags, //
+};
 use core::{
     cell::UnsafeCell,
     ptr::NonNull, //
@@ -125,13 +128,6 @@ unsafe impl<T: DirectFile> Send for Transfer<T> {}
 // SAFETY: As above.
 unsafe impl<T: DirectFile> Sync for Transfer<T> {}
 
-/// The request flags that mean the same to the lower file.
-const LOWER_FLAGS: i32 = bindings::IOCB_NOWAIT
-    | bindings::IOCB_DSYNC
-    | bindings::IOCB_SYNC
-    | bindings::IOCB_DIRECT
-    | bindings::IOCB_WRITE;
-
 /// A transfer that was not submitted yet. Dropping it undoes everything.
 ///
 /// # Invariants
@@ -155,20 +151,18 @@ impl<T: DirectFile> Prepared<T> {
     ) -> Result<Self> {
         let inode = upper.inode();
         init_work_queue(inode)?;
+        let direction = buffer.direction();
+        let writes = direction == Direction::FromPages;
         let mut kiocb = bindings::kiocb {
             ki_filp: file.as_raw(),
             ki_pos: range.start(),
-            ki_flags: upper.flags() & LOWER_FLAGS,
+            ki_flags: flags::lower_request(upper.flags(), writes),
             ..Default::default()
         };
         // SAFETY: The upper request is valid.
         unsafe {
             kiocb.ki_ioprio = (*upper.as_raw()).ki_ioprio;
             kiocb.ki_write_stream = (*upper.as_raw()).ki_write_stream;
-        }
-        let direction = buffer.direction();
-        if direction == Direction::FromPages {
-            kiocb.ki_flags |= bindings::IOCB_WRITE;
         }
         let transfer = Arc::pin_init(
             // INVARIANT: The request's file pins the inode; nobody else has the transfer yet.

@@ -8,6 +8,7 @@
 //! and wants its lock held at wake-up; a filesystem needs all three relaxed.
 
 use crate::bindings;
+pub use crate::pure::gate::Wake;
 use core::{
     mem::MaybeUninit,
     ptr, //
@@ -36,20 +37,6 @@ impl Signals {
             Signals::Fatal => (bindings::TASK_WAKEKILL | bindings::TASK_UNINTERRUPTIBLE) as i32,
         }
     }
-}
-
-/// How a wait ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Wake {
-    /// The condition held.
-    Ready,
-    /// The time was up first.
-    TimedOut,
-    /// A signal came first.
-    Killed,
-    /// What was waited for came to an end, but more of its kind had come in by then, time and
-    /// again.
-    Overtaken,
 }
 
 /// A `wait_queue_head_t`.

@@ -16,15 +16,18 @@ use super::{
         Direction, //
     },
     mapping::CachedFile,
-    part::{
-        self,
-        split_run,
-        Part, //
-    },
+    part::Part,
     scope::NofsGuard,
     Inode, //
 };
-use crate::bindings;
+use crate::{
+    bindings,
+    pure::run::{
+        self,
+        split_run,
+        Piece, //
+    },
+};
 use core::{
     marker::PhantomData,
     ptr::{
@@ -45,9 +48,13 @@ struct DirtyPart {
     blocks: usize,
 }
 
-impl AsRef<Part> for DirtyPart {
-    fn as_ref(&self) -> &Part {
-        &self.part
+impl Piece for DirtyPart {
+    fn pos(&self) -> i64 {
+        self.part.pos()
+    }
+
+    fn bytes(&self) -> usize {
+        self.part.len()
     }
 }
 
@@ -119,9 +126,7 @@ impl<'a, T: CachedFile> Batch<'a, T> {
         // SAFETY: As above.
         unsafe { (*wpc).iomap.type_ = bindings::IOMAP_MAPPED as u16 };
         let blocks = len as usize;
-        let data = usize::try_from(end_pos.saturating_sub(pos))
-            .unwrap_or(usize::MAX)
-            .min(blocks);
+        let data = run::before_end(pos, blocks, end_pos);
         // SAFETY: The folio is locked now, and under writeback until iomap is told that the part is
         // finished, which ends the part.
         let Some(part) = (unsafe { Part::new(folio, pos as i64, data) }) else {
@@ -182,7 +187,7 @@ fn write_run<T: CachedFile>(
     run: &[DirtyPart],
     bvecs: &mut KVVec<bindings::bio_vec>,
 ) -> Result {
-    let (pos, len) = part::extent(run)?;
+    let (pos, len) = run::extent(run).ok_or(EOVERFLOW)?;
     bvecs.clear();
     for dirty in run {
         bvecs
