@@ -9,8 +9,9 @@ use super::race::Racer;
 use super::scene::{LIMIT, NEW, OLD, Scene, direct_read, write_all};
 use crate::harness::{Ctx, Private, Test, test};
 use crate::lower::Kind;
+use crate::lower::stack::FsKind;
 use crate::patience;
-use crate::pattern::{check, pattern};
+use crate::pattern::{check, check_any, pattern};
 use crate::stats::Stats;
 use crate::sys::mem::{PAGE, READ, READ_WRITE, Region, Slice};
 use crate::sys::process::{self, Exit};
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 pub const TESTS: &[Test] = &[
     test("c1.dropped_before_submission", dropped_before_submission),
     test("c3.reader_gave_up", reader_gave_up).once().limit(180),
+    test("c4.reader_on_its_way", reader_on_its_way),
     test("c5.writer_waits_for_the_lock", writer_waits_for_the_lock),
     test("c5.store_outwaits_the_device", store_outwaits_the_device)
         .limit(150)
@@ -287,6 +289,44 @@ pub fn cold_source(ctx: &Ctx) -> Result<Slice> {
         fscall::fadvise(file, 0, 0, libc::POSIX_FADV_DONTNEED)?;
     }
     Ok(Slice::new(&Region::shared(&fd, 0, PAGE, READ)?, 0, PAGE))
+}
+
+/// A cached read is on its way to the range when the direct write comes: it was called before, but
+/// is at the copy of its first page, for which its buffer has to come from another device.
+fn reader_on_its_way(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    let scene = Scene::new(ctx, LEN)?;
+    let slow = ctx.private(Kind::Ext2Block4k, 64)?;
+    let buffer = cold_memory(&slow, LEN)?;
+    // Without readahead, a page at a time; the first one is there.
+    fscall::fadvise(&scene.cached, 0, 0, libc::POSIX_FADV_RANDOM)?;
+    file::pread_vec(&scene.cached, 1, 0)?;
+    let reads = slow.lower.hold_reads()?;
+    let reader = {
+        let (fd, buffer) = (Arc::clone(&scene.cached), Slice::new(&buffer, 0, LEN));
+        Racer::start(move || file::pread_mem(&fd, &buffer, 0))
+    };
+    reads.wait_reads(1)?;
+    let at = 40 * PAGE;
+    let flight = scene.fly(Engine::Aio, at, PAGE)?;
+    reads.release()?;
+    let overtook = reader.finished_soon();
+    let resident = scene.map()?.mincore()?[at / PAGE];
+    flight.land()?;
+    scene.all_modes(NEW, at, PAGE)?;
+    let n = reader.join()?.context("the read")?;
+    ensure!(n == LEN, "a read of {LEN} bytes returned {n}");
+    check_any("what was read", &buffer.load(0, LEN), &[OLD, NEW], 0)?;
+    if ctx.fs == FsKind::Diofs {
+        ensure!(
+            !overtook && !resident,
+            "while the write was in flight the read has brought its range into the cache"
+        );
+        let found = Stats::of(&ctx.up)?.get("found_after")?;
+        ensure!(found == 0, "{found} folios were found after the write");
+    }
+    drop(buffer);
+    slow.finish()
 }
 
 /// Memory that is mapped from a file on a lower of its own, and has to come from its device.

@@ -8,6 +8,7 @@ mod bed;
 mod before;
 mod cost;
 mod death;
+mod durable;
 mod errors;
 mod flight;
 mod fresh;
@@ -36,6 +37,7 @@ pub fn tests() -> Vec<Test> {
         own_buffer::TESTS,
         resize::TESTS,
         tail::TESTS,
+        durable::TESTS,
         errors::TESTS,
         refused::TESTS,
         asynchronous::TESTS,
