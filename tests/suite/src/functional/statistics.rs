@@ -92,6 +92,8 @@ fn fallbacks(ctx: &Ctx) -> Result<()> {
     };
     // It does not fit into the inode, which the lower sees when it is there.
     ensure!(write(0)? == 1, "a file in its inode was written directly");
+    // It gets its blocks when that is written back.
+    file::fsync(&direct)?;
     for at in [0, PAGE as u64] {
         let more = write(at)?;
         ensure!(more == 0, "{more} fallbacks for a file that has blocks");
