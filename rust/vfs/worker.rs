@@ -4,6 +4,7 @@
 //!
 //! C headers: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
+use crate::bindings;
 use kernel::{
     ffi,
     prelude::*,
@@ -11,7 +12,7 @@ use kernel::{
         Arc,
         Completion, //
     },
-    workqueue, //
+    workqueue::Queue, //
 };
 
 /// What the running task keeps on its stack for the worker.
@@ -58,7 +59,10 @@ pub fn run<R: Send, F: FnOnce() -> R + Send>(f: F) -> Result<R> {
         frame: core::ptr::from_mut(&mut frame).cast(),
     };
     let theirs = done.clone();
-    workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+    // `workqueue::system_unbound()` is the old name, which the kernel warns of.
+    // SAFETY: A C global, always available.
+    let queue = unsafe { Queue::from_raw(bindings::system_dfl_wq) };
+    queue.try_spawn(GFP_KERNEL, move || {
         job.run();
         theirs.complete_all();
     })?;
