@@ -230,9 +230,9 @@ void diofs_helper_sb_set_lock_subclass(struct super_block *sb, int subclass)
 		lockdep_set_subclass(&sb->s_writers.rw_sem[level], subclass);
 }
 
-void diofs_helper_down_read_nested(struct rw_semaphore *sem)
+void diofs_helper_down_read_nested(struct rw_semaphore *sem, int subclass)
 {
-	down_read_nested(sem, SINGLE_DEPTH_NESTING);
+	down_read_nested(sem, subclass);
 }
 
 bool diofs_helper_d_unhashed(const struct dentry *dentry)

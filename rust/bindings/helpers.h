@@ -57,7 +57,7 @@ void diofs_helper_inode_set_lock_classes(struct inode *inode,
 					 struct lock_class_key *rwsem,
 					 struct lock_class_key *invalidate);
 void diofs_helper_sb_set_lock_subclass(struct super_block *sb, int subclass);
-void diofs_helper_down_read_nested(struct rw_semaphore *sem);
+void diofs_helper_down_read_nested(struct rw_semaphore *sem, int subclass);
 int diofs_helper_inode_generic_drop(struct inode *inode);
 int diofs_helper_get_write_access(struct inode *inode);
 void diofs_helper_put_write_access(struct inode *inode);

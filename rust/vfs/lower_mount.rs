@@ -103,11 +103,14 @@ impl LowerMount {
     /// Those of the lower filesystem.
     pub fn sync_filesystem(&self) -> Result {
         let sb = self.super_block_raw();
+        // For lockdep: that of the upper superblock can be held. It comes before the lower one, which
+        // is of the same class if it is stacked as well. (Subclass 1 is that of superblocks that are
+        // just being mounted.)
+        let subclass = if self.stack_depth() > 0 { 2 } else { 0 };
         // SAFETY: The superblock lives as long as the mount. `sync_filesystem()` wants `s_umount`
-        // held, which the two calls around it ensure. That of the upper superblock can be held; it
-        // comes before the lower one, which can be of the same type, hence "nested".
+        // held, which the two calls around it ensure.
         to_result(unsafe {
-            bindings::down_read_nested(&raw mut (*sb).s_umount);
+            bindings::down_read_nested(&raw mut (*sb).s_umount, subclass);
             let ret = bindings::sync_filesystem(sb);
             bindings::up_read(&raw mut (*sb).s_umount);
             ret
