@@ -6,6 +6,7 @@ use super::errno::check_unit;
 use super::{Res, cstr, cstring};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
+use std::time::Duration;
 
 pub const BASIC: u32 = 0x7ff;
 pub const BTIME: u32 = 0x800;
@@ -122,4 +123,13 @@ pub fn statfs(path: &Path) -> Res<StatFs> {
         files_free: s.f_ffree,
         name_max: s.f_namelen,
     })
+}
+
+/// The clock that filesystems take their times from.
+pub fn coarse_time() -> Duration {
+    // SAFETY: Zeros are a valid timespec.
+    let mut now: libc::timespec = unsafe { std::mem::zeroed() };
+    // SAFETY: `now` is writable. The clock exists, so that this cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut now) };
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
