@@ -23,6 +23,7 @@ use crate::vfs::{
         Outcome, //
     },
     mapping::CachedFile,
+    memory::insist,
     range_set::{
         ByteRange,
         Gate, //
@@ -76,21 +77,12 @@ impl CachedFile for Diofs {
 
     fn write_back(inode: &Inode<Self>, pos: i64, src: &mut BvecIter<'_>) -> Result {
         let _nofs = NofsGuard::enter();
-        let left = src.remaining();
-        let end = pos.saturating_add_unsigned(left as u64);
-        // The lower filesystem applies the limit of the running task, who need not be the writer.
-        if file_size_limit() < end as u64 {
-            return worker::run(|| write_lower(inode, pos, src))?;
-        }
-        match write_lower(inode, pos, src) {
-            // The running task is being killed, and the lower filesystem will not write for it.
-            // The data may be somebody else's: have them written by a task that cannot be killed.
-            Err(error) if error == EINTR || error == ERESTARTSYS => {
-                let done = left.saturating_sub(src.remaining());
-                worker::run(|| write_lower(inode, pos.saturating_add_unsigned(done as u64), src))?
-            }
-            result => result,
-        }
+        let total = src.remaining();
+        // What the lower filesystem has taken before it failed need not be written again.
+        insist(|| {
+            let done = total.saturating_sub(src.remaining());
+            write_rest(inode, pos.saturating_add_unsigned(done as u64), src)
+        })
     }
 
     fn next_stored(inode: &Inode<Self>, pos: i64) -> Option<ByteRange> {
@@ -106,6 +98,25 @@ impl CachedFile for Diofs {
 
     fn direct_io(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome> {
         direct::direct_io(kiocb, iter)
+    }
+}
+
+/// Writes all of `src`, by another task if the running one may not.
+fn write_rest(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result {
+    let left = src.remaining();
+    let end = pos.saturating_add_unsigned(left as u64);
+    // The lower filesystem applies the limit of the running task, who need not be the writer.
+    if file_size_limit() < end as u64 {
+        return worker::run(|| write_lower(inode, pos, src))?;
+    }
+    match write_lower(inode, pos, src) {
+        // The running task is being killed, and the lower filesystem will not write for it.
+        // The data may be somebody else's: have them written by a task that cannot be killed.
+        Err(error) if error == EINTR || error == ERESTARTSYS => {
+            let done = left.saturating_sub(src.remaining());
+            worker::run(|| write_lower(inode, pos.saturating_add_unsigned(done as u64), src))?
+        }
+        result => result,
     }
 }
 

@@ -44,6 +44,7 @@ pub mod lower;
 pub mod lower_file;
 pub mod lower_mount;
 pub mod mapping;
+pub mod memory;
 pub mod namei;
 pub mod part;
 pub mod pin;

@@ -16,6 +16,7 @@ use super::{
         Direction, //
     },
     mapping::CachedFile,
+    memory::insist,
     part::Part,
     scope::NofsGuard,
     Inode, //
@@ -282,7 +283,7 @@ unsafe fn write_folio<T: CachedFile>(
     folio: NonNull<bindings::folio>,
     batch: &mut Batch<'_, T>,
 ) -> c_int {
-    let error = match batch.reserve(folio) {
+    let error = match insist(|| batch.reserve(folio)) {
         Ok(()) => {
             // Only now: the callback uses the batch through this pointer alone.
             wpc.wb_ctx = ptr::from_mut(batch).cast();
