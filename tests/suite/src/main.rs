@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 
 mod coherence;
+mod faults;
 mod functional;
 mod harness;
 mod lower;
@@ -110,7 +111,13 @@ fn seed_from_clock() -> u64 {
 }
 
 fn all_tests() -> Vec<Test> {
-    [functional::tests(), coherence::tests(), model::tests()].concat()
+    [
+        functional::tests(),
+        coherence::tests(),
+        model::tests(),
+        faults::tests(),
+    ]
+    .concat()
 }
 
 fn list() {

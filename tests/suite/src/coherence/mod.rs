@@ -20,7 +20,7 @@ pub mod queue;
 pub mod race;
 mod refused;
 mod resize;
-mod scene;
+pub mod scene;
 mod stale;
 mod tail;
 

@@ -11,6 +11,7 @@ mod runner;
 
 pub use context::{Ctx, Private};
 pub use plan::Plan;
+pub use report::say;
 pub use runner::run;
 
 use anyhow::Result;

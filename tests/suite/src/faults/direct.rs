@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Direct I/O: synchronous, libaio and io_uring, over files that are cached, dirty, or neither.
+
+use super::inject::{Injector, Target};
+use super::points::{Round, every_point, points};
+use super::stage::{LEN, NOMEM, Stage};
+use crate::coherence::queue::{Engine, Queue};
+use crate::coherence::scene::{LIMIT, NEW, OLD};
+use crate::harness::{Ctx, Test, test};
+use crate::pattern::{check, pattern};
+use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
+use crate::sys::{Errno, Res, file};
+use anyhow::{Context, Result, ensure};
+use std::ops::Range;
+
+pub const TESTS: &[Test] = &[
+    test("faults.direct_write", direct_write).limit(300),
+    test("faults.direct_extend", direct_extend).limit(120),
+    test("faults.direct_read", direct_read).limit(300),
+    test("faults.direct_read_mapped", direct_read_mapped).limit(120),
+];
+
+const WRITTEN: Range<usize> = 4 * PAGE..7 * PAGE;
+
+/// How a direct request is made.
+#[derive(Clone, Copy, Debug)]
+pub enum By {
+    Call,
+    Queue(Engine),
+}
+
+pub const EACH: [By; 3] = [By::Call, By::Queue(Engine::Aio), By::Queue(Engine::Uring)];
+
+impl By {
+    /// Makes a request in a round. With a queue, only its submission can have the fault.
+    pub fn write(
+        self,
+        round: &mut Round,
+        stage: &Stage,
+        data: &Slice,
+        at: usize,
+    ) -> Result<Res<usize>> {
+        let direct = &stage.0.direct;
+        match self {
+            By::Call => round.raw(|| file::pwrite_mem(direct, data, at as u64)),
+            By::Queue(engine) => {
+                let mut queue = Queue::new(engine, 4)?;
+                let submitted = round.raw(|| queue.write(direct, data, at as u64))?;
+                result(&mut queue, submitted)
+            }
+        }
+    }
+
+    fn read(self, round: &mut Round, stage: &Stage, to: &Slice, at: usize) -> Result<Res<usize>> {
+        let direct = &stage.0.direct;
+        match self {
+            By::Call => round.raw(|| file::pread_mem(direct, to, at as u64)),
+            By::Queue(engine) => {
+                let mut queue = Queue::new(engine, 4)?;
+                let submitted = round.raw(|| queue.read(direct, to, at as u64))?;
+                result(&mut queue, submitted)
+            }
+        }
+    }
+}
+
+/// What becomes of the one request that was submitted: it is completed once.
+fn result(queue: &mut Queue, submitted: Res<u64>) -> Result<Res<usize>> {
+    if let Err(errno) = submitted {
+        ensure!(
+            queue.reap_now()?.is_empty(),
+            "refused, and completed as well"
+        );
+        return Ok(Err(errno));
+    }
+    let done = queue.reap(1, LIMIT).context("waiting for a completion")?;
+    ensure!(queue.reap_now()?.is_empty(), "a completion too many");
+    Ok(done[0].result)
+}
+
+/// What is in the cache when the direct request comes.
+#[derive(Clone, Copy, Debug)]
+enum Cache {
+    Empty,
+    Clean,
+    Dirty,
+}
+
+fn prepare(stage: &Stage, cache: Cache) -> Result<()> {
+    stage.reset()?;
+    match cache {
+        Cache::Empty => Ok(()),
+        Cache::Clean => stage.0.warm(),
+        // The same bytes again, so that it does not matter whether they were written back.
+        Cache::Dirty => {
+            stage.0.warm()?;
+            let at = WRITTEN.start + 100;
+            file::pwrite(
+                &stage.0.cached,
+                &pattern(OLD, at as u64, 2 * PAGE),
+                at as u64,
+            )?;
+            Ok(())
+        }
+    }
+}
+
+fn direct_write(ctx: &Ctx) -> Result<()> {
+    let injector = Injector::at(Target::Memory)?;
+    let stage = Stage::new(ctx)?;
+    let data = Slice::of(&pattern(NEW, WRITTEN.start as u64, WRITTEN.len()))?;
+    for (by, cache) in pairs() {
+        // io_uring hands what has to wait to a thread of its own, where nothing fails.
+        points(
+            &format!("direct write, {by:?}, {cache:?}"),
+            &injector,
+            |round| {
+                prepare(&stage, cache)?;
+                let answer = by.write(round, &stage, &data, WRITTEN.start)?;
+                match round.judge(NOMEM, answer)? {
+                    Some(n) => ensure!(n == WRITTEN.len(), "{n} bytes were written"),
+                    None => stage.is_old_or_new(&WRITTEN)?,
+                }
+                if answer.is_err() {
+                    // An error of the flush before it may be told once more.
+                    let _ = file::fsync(&stage.0.cached);
+                    let n = file::pwrite_mem(&stage.0.direct, &data, WRITTEN.start as u64)?;
+                    ensure!(n == WRITTEN.len(), "without a fault {n} bytes were written");
+                }
+                stage.is_new(&WRITTEN)
+            },
+        )?;
+    }
+    Ok(())
+}
+
+fn pairs() -> impl Iterator<Item = (By, Cache)> {
+    let caches = [Cache::Empty, Cache::Clean, Cache::Dirty];
+    EACH.into_iter()
+        .flat_map(move |by| caches.into_iter().map(move |cache| (by, cache)))
+}
+
+fn direct_extend(ctx: &Ctx) -> Result<()> {
+    let injector = Injector::at(Target::Memory)?;
+    let stage = Stage::new(ctx)?;
+    let range = LEN + PAGE..LEN + 4 * PAGE;
+    let data = Slice::of(&pattern(NEW, range.start as u64, range.len()))?;
+    for by in EACH {
+        points(
+            &format!("direct extending write, {by:?}"),
+            &injector,
+            |round| {
+                stage.reset()?;
+                let answer = by.write(round, &stage, &data, range.start)?;
+                match round.judge(NOMEM, answer)? {
+                    Some(n) => {
+                        ensure!(n == range.len(), "{n} bytes were written");
+                        stage.has_size(&[range.end])?;
+                    }
+                    None => {
+                        stage.has_size(&[LEN])?;
+                        let n = file::pwrite_mem(&stage.0.direct, &data, range.start as u64)?;
+                        ensure!(n == range.len(), "without a fault {n} bytes were written");
+                    }
+                }
+                stage.is_new(&range)
+            },
+        )?;
+    }
+    Ok(())
+}
+
+fn direct_read(ctx: &Ctx) -> Result<()> {
+    let injector = Injector::at(Target::Memory)?;
+    let stage = Stage::new(ctx)?;
+    for (by, cache) in pairs() {
+        points(
+            &format!("direct read, {by:?}, {cache:?}"),
+            &injector,
+            |round| {
+                prepare(&stage, cache)?;
+                let to = Slice::zeroed(LEN)?;
+                let answer = by.read(round, &stage, &to, 0)?;
+                match round.judge(NOMEM, answer)? {
+                    Some(n) => {
+                        ensure!(n == LEN, "{n} bytes were read");
+                        check("read with a fault", &to.bytes(n), OLD, 0)?;
+                    }
+                    None => {
+                        let _ = file::fsync(&stage.0.cached);
+                    }
+                }
+                stage.reads_old(LEN)
+            },
+        )?;
+    }
+    Ok(())
+}
+
+/// Into a buffer that is mapped from another file of the same mount.
+fn direct_read_mapped(ctx: &Ctx) -> Result<()> {
+    let injector = Injector::at(Target::Memory)?;
+    let stage = Stage::new(ctx)?;
+    let other = file::create(&ctx.at("other"))?;
+    file::ftruncate(&other, LEN as i64)?;
+    every_point("direct read into a mapped buffer", &injector, |round| {
+        stage.0.chill()?;
+        file::ftruncate(&other, 0)?;
+        file::ftruncate(&other, LEN as i64)?;
+        let to = Slice::new(&Region::shared(&other, 0, LEN, READ_WRITE)?, 0, LEN);
+        // A store into the buffer for which there is no memory is memory that is not there.
+        let answer = By::Call.read(round, &stage, &to, 0)?;
+        match round.judge(&[libc::ENOMEM, libc::EFAULT], answer)? {
+            Some(n) => check("read with a fault", &to.bytes(n), OLD, 0)?,
+            None => ensure!(answer != Err(Errno(0)), "an error without a number"),
+        }
+        let n = file::pread_mem(&stage.0.direct, &to, 0)?;
+        ensure!(n == LEN, "without a fault {n} bytes were read");
+        check("read without a fault", &to.bytes(n), OLD, 0)?;
+        file::fsync(&other)?;
+        let seen = file::pread_vec(&other, LEN, 0)?;
+        check("the mapped file", &seen, OLD, 0)
+    })
+}
