@@ -38,6 +38,9 @@ test:
 mutants:
 	@$S/mutants
 
+coverage:
+	@$S/coverage
+
 power-loss: modules tools
 	@$S/power-loss
 
@@ -57,7 +60,7 @@ clean:
 help:
 	@sed 1d $S/help.txt
 
-.PHONY: modules modules_install setup tools run test mutants power-loss bare shell check clean help
+.PHONY: modules modules_install setup tools run test mutants coverage power-loss bare shell check clean help
 
 # The steps share one source directory and one guest's worth of processors.
 .NOTPARALLEL:
