@@ -29,4 +29,7 @@ pub fn tests() -> Vec<Test> {
         requests::TESTS,
     ]
     .concat()
+    .into_iter()
+    .map(Test::upsets)
+    .collect()
 }

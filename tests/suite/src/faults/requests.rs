@@ -121,15 +121,18 @@ fn all_hear_once(stage: &Stage, files: &[OwnedFd]) -> Result<()> {
 }
 
 /// An error of `fsync` is told once to every descriptor; without one, the data are on disk.
+///
+/// The lower filesystem hands its requests to the kernel's threads.
 fn fsync(ctx: &Ctx) -> Result<()> {
     ctx.need_direct()?;
     let injector = Injector::at(Target::Requests)?;
     let stage = Stage::new(ctx)?;
     let failing = Failing::device(ctx.lower.device.node())?;
-    every_point("fsync, requests", &injector, |round| {
+    many_rounds("fsync, requests", &injector, 40, |round| {
         stage.reset_dirty(&PART)?;
         let files = open_three(&stage)?;
-        if round.call(EIO, || file::fsync(&files[0]))?.is_some() {
+        round.n = round.n % 2 + 1;
+        if round.call_work(EIO, || file::fsync(&files[0]))?.is_some() {
             return stage.is_on_disk(&PART);
         }
         all_hear_once(&stage, &files)?;

@@ -24,6 +24,8 @@ pub struct Test {
     /// Seconds after which it counts as hung.
     pub limit: u64,
     pub scope: Scope,
+    /// Whether it makes the lower fail inside, so that there can be something to mend afterwards.
+    pub upsets: bool,
     pub run: fn(&Ctx) -> Result<()>,
 }
 
@@ -42,6 +44,7 @@ pub const fn test(name: &'static str, run: fn(&Ctx) -> Result<()>) -> Test {
         name,
         limit: 60,
         scope: Scope::Every,
+        upsets: false,
         run,
     }
 }
@@ -50,6 +53,12 @@ impl Test {
     /// The same test, run on one lower only.
     pub const fn once(mut self) -> Self {
         self.scope = Scope::Once;
+        self
+    }
+
+    /// The same test, which makes the lower fail inside.
+    pub const fn upsets(mut self) -> Self {
+        self.upsets = true;
         self
     }
 

@@ -76,7 +76,11 @@ impl Runner<'_> {
             self.report.add(name, &verdict, start.elapsed());
         }
         if self.step(kind, "umount", |_| lower.umount()).is_some() {
-            self.step(kind, "fsck", |_| lower.check());
+            let upset = tests.iter().any(|(_, test)| test.upsets);
+            self.step(kind, "fsck", |_| match upset {
+                true => lower.mend_and_check(),
+                false => lower.check(),
+            });
         }
     }
 

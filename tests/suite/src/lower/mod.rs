@@ -112,6 +112,17 @@ impl Lower {
     }
 }
 
+impl Lower {
+    /// Checks the unmounted filesystem after it was made to fail inside: what `e2fsck` mends without
+    /// a question is what it has noted of its own trouble.
+    pub fn mend_and_check(&self) -> Result<()> {
+        const MENDED: i32 = 1;
+        let node = self.device.node().display().to_string();
+        tool::run_to("e2fsck", &["-fp", &node], &[0, MENDED])?;
+        self.check()
+    }
+}
+
 /// Unmounts; gives the last users a moment to go away, as closed files are released late.
 pub fn umount(dir: &Path) -> Result<()> {
     let start = Instant::now();
