@@ -83,7 +83,8 @@ ssize_t diofs_helper_folio_mkwrite_check_truncate(struct folio *folio, struct in
 void diofs_helper_folio_zero_segment(struct folio *folio, size_t start, size_t end);
 void diofs_helper_filemap_invalidate_lock(struct address_space *mapping);
 void diofs_helper_filemap_invalidate_unlock(struct address_space *mapping);
-void diofs_helper_mapping_set_large_folios(struct address_space *mapping);
+void diofs_helper_mapping_set_folio_order_range(struct address_space *mapping,
+						unsigned int min, unsigned int max);
 void diofs_helper_mapping_set_gfp_mask(struct address_space *mapping, gfp_t gfp);
 void diofs_helper_mapping_set_may_deadlock_on_reclaim(struct address_space *mapping);
 void diofs_helper_mapping_set_error(struct address_space *mapping, int error);

@@ -69,9 +69,10 @@ void diofs_helper_filemap_invalidate_unlock(struct address_space *mapping)
 	filemap_invalidate_unlock(mapping);
 }
 
-void diofs_helper_mapping_set_large_folios(struct address_space *mapping)
+void diofs_helper_mapping_set_folio_order_range(struct address_space *mapping,
+						unsigned int min, unsigned int max)
 {
-	mapping_set_large_folios(mapping);
+	mapping_set_folio_order_range(mapping, min, max);
 }
 
 void diofs_helper_mapping_set_gfp_mask(struct address_space *mapping, gfp_t gfp)

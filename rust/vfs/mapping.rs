@@ -45,6 +45,7 @@ use super::{
 use crate::bindings;
 use core::marker::PhantomData;
 use kernel::{
+    ffi::c_uint,
     prelude::*,
     time::{
         msecs_to_jiffies,
@@ -115,6 +116,13 @@ pub trait CachedFile: FileSystem {
     fn store_is_contended(inode: &Inode<Self>) -> bool;
 }
 
+/// The largest folios that the cache takes: none that a page table can map as a whole.
+///
+/// To make one of those, `collapse_file()` of khugepaged keeps the folios that it has found locked
+/// and reads the missing ones, which takes the `invalidate_lock`. Truncation takes that first, and
+/// then waits for the locked folios: both for ever. It leaves files alone that cannot have them.
+const MAX_FOLIO_ORDER: c_uint = bindings::PMD_ORDER.saturating_sub(1);
+
 /// How long a read or a store steps aside for one who is closing the gate, in milliseconds: so that
 /// he gets done, if what he waits for is not what the reader or storer holds.
 const CLOSING_LIMIT_MS: u32 = 50;
@@ -153,7 +161,7 @@ impl<T: CachedFile> MappingOps<T> {
         // SAFETY: Nobody else uses a new inode, and its mapping was initialised with it.
         unsafe {
             let mapping = (*inode.as_raw()).i_mapping;
-            bindings::mapping_set_large_folios(mapping);
+            bindings::mapping_set_folio_order_range(mapping, 0, MAX_FOLIO_ORDER);
             // Reclaim must not wait for writeback here: it may need memory for the lower's I/O.
             bindings::mapping_set_may_deadlock_on_reclaim(mapping);
             bindings::mapping_set_gfp_mask(mapping, (*mapping).gfp_mask & !bindings::__GFP_FS);
