@@ -17,6 +17,8 @@
 #include <linux/iomap.h>
 #include <linux/namei.h>
 #include <linux/pagemap.h>
+#include <linux/pipe_fs_i.h>
+#include <linux/splice.h>
 #include <linux/statfs.h>
 #include <linux/writeback.h>
 

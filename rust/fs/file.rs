@@ -31,7 +31,9 @@ use crate::{
             Hold,
             InodeLock, //
         },
-        lower::LowerFile, //
+        lower::LowerFile,
+        range_set::ByteRange,
+        splice::PipeSource, //
     },
 };
 use kernel::{
@@ -170,7 +172,7 @@ impl RegularFile for Diofs {
     }
 
     fn read(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome> {
-        if kiocb.is_direct() {
+        if kiocb.is_direct() && !for_splice(kiocb, iter) {
             // A queued request may be complete, and its file gone, before this returns.
             return direct::read(kiocb, iter);
         }
@@ -190,18 +192,78 @@ impl RegularFile for Diofs {
         let bytes = write_cached(kiocb, iter)?;
         kiocb.write_sync(bytes).map(Outcome::Done)
     }
+
+    fn splice(kiocb: &mut Kiocb<'_, Self>, source: &mut PipeSource<'_>) -> Result<usize> {
+        kiocb.inode().may_change()?;
+        let bytes = loop {
+            if !source.wait()? {
+                return Ok(0);
+            }
+            match splice_locked(kiocb, source) {
+                // Somebody else has emptied the pipe in between.
+                Err(error) if error == EAGAIN && !source.is_nonblocking() => (),
+                result => break result?,
+            }
+        };
+        if kiocb.is_direct() {
+            // What was written directly is on the disk, and tells its errors.
+            kiocb.inode().super_block().data().stats.fallbacks.inc();
+            let start = kiocb.pos().saturating_sub_unsigned(bytes as u64);
+            if let Some(range) = ByteRange::new(start, bytes) {
+                kiocb.file().write_and_wait(range.start(), range.last())?;
+            }
+        }
+        kiocb.write_sync(bytes)
+    }
+}
+
+/// Whether a direct read is for a splice, or a like thing inside the kernel that waits for it.
+///
+/// A splice has locked the pipe that it reads into, and a direct read takes the inode lock and
+/// writes back, both of which come before that lock ([`crate::vfs::splice`]). A cached read does
+/// neither, and returns the same.
+fn for_splice(kiocb: &Kiocb<'_, Diofs>, iter: &IovIter<'_>) -> bool {
+    kiocb.is_sync() && iter.is_kernel()
 }
 
 /// Writes into the page cache. Context: process context, may sleep; no locks held.
 pub fn write_cached(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<usize> {
-    let inode = kiocb.inode();
-    let _lock = InodeLock::acquire(inode, Hold::Exclusive, false)?;
-    if kiocb.write_checks(iter)? == 0 {
+    let _lock = InodeLock::acquire(kiocb.inode(), Hold::Exclusive, false)?;
+    if check_write(kiocb, iter)? == 0 {
         return Ok(0);
     }
-    limit_to_lower(kiocb, iter)?;
+    start_write(kiocb)?;
+    write_checked(kiocb, iter)
+}
+
+/// Writes what is in the pipe into the page cache. Context: process context, may sleep; no locks
+/// held.
+fn splice_locked(kiocb: &mut Kiocb<'_, Diofs>, source: &mut PipeSource<'_>) -> Result<usize> {
+    let _lock = InodeLock::acquire(kiocb.inode(), Hold::Exclusive, false)?;
+    start_write(kiocb)?;
+    source.drain(kiocb, |kiocb, iter| match check_write(kiocb, iter)? {
+        0 => Ok(0),
+        _ => write_checked(kiocb, iter),
+    })
+}
+
+/// Cuts a write to what the limits allow, and returns how many bytes are left of it.
+fn check_write(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<usize> {
+    if kiocb.write_checks(iter)? > 0 {
+        limit_to_lower(kiocb, iter)?;
+    }
+    Ok(iter.remaining())
+}
+
+/// What comes before every write into the page cache. It enters the lower filesystem's freeze
+/// protection.
+fn start_write(kiocb: &Kiocb<'_, Diofs>) -> Result {
     kiocb.file().remove_privs()?;
-    kiocb.file().data().lower.modified()?;
+    kiocb.file().data().lower.modified()
+}
+
+fn write_checked(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<usize> {
+    let inode = kiocb.inode();
     if kiocb.pos() > inode.size() {
         inode.zero_past_end();
     }

@@ -77,8 +77,8 @@ stats! {
     /// Reads and stores that gave up waiting: after a minute, lest they be part of a deadlock, or
     /// overtaken by other direct writes again and again.
     waits_given_up,
-    /// Direct writes that went through the cache: those of `dio_busy=sync`, and all on a lower
-    /// file that has no direct I/O.
+    /// Direct writes that went through the cache: those of `dio_busy=sync`, all on a lower file that
+    /// has no direct I/O, and splices.
     fallbacks,
 }
 

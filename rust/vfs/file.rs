@@ -12,6 +12,7 @@ use super::{
         Outcome, //
     },
     mapping::CachedFile,
+    splice::PipeSource,
     FileTable,
     Inode, //
 };
@@ -187,6 +188,12 @@ pub trait RegularFile: CachedFile {
     ///
     /// Context: as [`RegularFile::read`].
     fn write(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome>;
+
+    /// Writes what is in a pipe, or comes into it, at the position of the request, which is
+    /// synchronous. Moves the position on.
+    ///
+    /// Context: process context, may sleep; no locks are held.
+    fn splice(kiocb: &mut Kiocb<'_, Self>, source: &mut PipeSource<'_>) -> Result<usize>;
 }
 
 impl<T: RegularFile> Kiocb<'_, T> {
@@ -262,7 +269,7 @@ impl<T: RegularFile> FileOps<T> {
         write_iter: Some(Self::write_iter),
         mmap_prepare: Some(Self::mmap_prepare),
         splice_read: Some(Self::splice_read),
-        splice_write: Some(bindings::iter_file_splice_write),
+        splice_write: Some(Self::splice_write),
         // Without huge pages (as with PREEMPT_RT) there is nothing to align mappings for.
         #[cfg(CONFIG_TRANSPARENT_HUGEPAGE)]
         get_unmapped_area: Some(bindings::thp_get_unmapped_area),
@@ -371,6 +378,32 @@ impl<T: RegularFile> FileOps<T> {
             .follow_times();
         // SAFETY: The caller guarantees all of them. It notes the access itself.
         unsafe { bindings::filemap_splice_read(file, pos, pipe, len, flags) }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS with an open file of `T`, a position and an unlocked pipe for the call.
+    unsafe extern "C" fn splice_write(
+        pipe: *mut bindings::pipe_inode_info,
+        file: *mut bindings::file,
+        pos: *mut bindings::loff_t,
+        len: usize,
+        flags: c_uint,
+    ) -> isize {
+        let mut raw = bindings::kiocb::default();
+        // SAFETY: The caller guarantees all of them; the request lives through the call.
+        let (mut kiocb, mut source) = unsafe {
+            bindings::init_sync_kiocb(&mut raw, file);
+            raw.ki_pos = *pos;
+            (
+                Kiocb::from_raw(&mut raw),
+                PipeSource::from_raw(pipe, len, flags),
+            )
+        };
+        let result = T::splice(&mut kiocb, &mut source);
+        // SAFETY: The caller guarantees the position.
+        unsafe { *pos = kiocb.pos() };
+        Outcome::into_c(result.map(Outcome::Done))
     }
 
     /// # Safety

@@ -46,6 +46,12 @@ impl IovIter<'_> {
         unsafe { iter_count(self.raw.as_ptr()) }
     }
 
+    /// Whether it names pages of the kernel's, rather than memory of a task.
+    pub fn is_kernel(&self) -> bool {
+        // SAFETY: By the type invariants the iterator is valid.
+        unsafe { !bindings::user_backed_iter(self.raw.as_ptr()) }
+    }
+
     /// Which way the data go.
     pub fn direction(&self) -> Direction {
         // SAFETY: By the type invariants the iterator is valid.

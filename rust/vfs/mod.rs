@@ -14,9 +14,9 @@
 //! - The *lower* layer is the filesystem below, of any type. Its objects ([`lower`]) have no type
 //!   parameter and no private data, only what the VFS offers for every filesystem.
 //!
-//! Lock order, outer first: upper `sb_writers`, upper `i_rwsem`, lower `sb_writers`, lower
-//! `i_rwsem`, `mmap_lock`, upper page fault level, upper `invalidate_lock`, upper folio lock, lower
-//! `invalidate_lock`, lower folio lock.
+//! Lock order, outer first: upper `sb_writers`, upper `i_rwsem`, lower `sb_writers`, lock of a pipe,
+//! lower `i_rwsem`, `mmap_lock`, upper page fault level, upper `invalidate_lock`, upper folio lock,
+//! lower `invalidate_lock`, lower folio lock.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
@@ -52,6 +52,7 @@ pub mod range_set;
 pub mod registration;
 pub mod revalidate;
 pub mod scope;
+pub mod splice;
 pub mod superblock;
 pub mod transfer;
 pub mod wait;

@@ -2,16 +2,30 @@
 
 //! Copies inside the kernel: splice, sendfile, copy_file_range.
 
+use crate::coherence::race::Racer;
 use crate::harness::{Ctx, Test, test};
 use crate::pattern::pattern;
-use crate::sys::mem::{PAGE, READ_WRITE, Region};
-use crate::sys::{file, fscall, stat};
+use crate::sys::errno::Errno;
+use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
+use crate::sys::{Res, file, fscall, process, stat};
 use crate::twin::twin;
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     test("splice.out", splice_out),
     test("splice.in", splice_in),
+    test("splice.in_empty", splice_in_empty),
+    test("splice.in_limited", splice_in_limited),
+    test("splice.in_direct", splice_in_direct),
+    test("splice.out_direct", splice_out_direct),
+    test(
+        "splice.pipe_waited_for_without_lock",
+        waited_for_without_lock,
+    ),
+    test("splice.both_ways_at_once", both_ways_at_once),
     test("splice.sendfile", sendfile),
     test("splice.copy_file_range", copy_file_range),
 ];
@@ -53,6 +67,191 @@ fn splice_in(ctx: &Ctx) -> Result<()> {
         s.see("all", file::pread_vec(&fd, 30_000, 0));
         Ok(())
     })
+}
+
+/// A pipe with nothing in it, with a writer and without one.
+fn splice_in_empty(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        let fd = s.must("create", file::create(&s.at("f")))?;
+        let (reader, writer) = fscall::pipe()?;
+        let impatient =
+            |len| fscall::splice_in_flags(&reader, &fd, 0, len, libc::SPLICE_F_NONBLOCK);
+        s.see("empty", impatient(10));
+        s.see("none of it", impatient(0));
+        file::write(&writer, b"a few")?;
+        s.see("less than asked for", impatient(10));
+        s.see("empty again", impatient(10));
+        file::write(&writer, b"the last")?;
+        drop(writer);
+        s.see("the last", fscall::splice_in(&reader, &fd, 3, 100));
+        s.see("no more writers", fscall::splice_in(&reader, &fd, 3, 100));
+        s.see("size", stat::fstat(&fd));
+        s.see("content", file::pread_vec(&fd, 100, 0));
+        Ok(())
+    })
+}
+
+/// What cannot be written stays in the pipe.
+fn splice_in_limited(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        s.as_user(0, |s| {
+            process::limit_file_size(10_000)?;
+            let fd = s.must("create", file::create(&s.at("f")))?;
+            let (reader, writer) = fscall::pipe()?;
+            file::write(&writer, &pattern(1, 0, 3 * PAGE))?;
+            drop(writer);
+            s.see("across", fscall::splice_in(&reader, &fd, 0, 3 * PAGE));
+            s.see("at it", fscall::splice_in(&reader, &fd, 10_000, PAGE));
+            s.see("size", stat::fstat(&fd));
+            s.see("content", file::pread_vec(&fd, 20_000, 0));
+            let mut rest = vec![0; 3 * PAGE];
+            let n = file::read(&reader, &mut rest)?;
+            s.see("what is left", rest[..n].to_vec());
+            Ok(())
+        })
+    })
+}
+
+/// Splices all of `data` into a file.
+fn fill(fd: &OwnedFd, at: usize, data: &[u8]) -> Result<()> {
+    let (reader, writer) = fscall::pipe()?;
+    let n = file::write(&writer, data)?;
+    ensure!(n == data.len(), "a pipe took {n} of {} bytes", data.len());
+    drop(writer);
+    let mut done = 0;
+    while done < data.len() {
+        done += match fscall::splice_in(&reader, fd, (at + done) as i64, data.len() - done)? {
+            0 => anyhow::bail!("a splice ended after {done} bytes"),
+            n => n,
+        };
+    }
+    Ok(())
+}
+
+/// Splices `len` bytes out of a file.
+fn drain(fd: &OwnedFd, at: usize, len: usize) -> Result<Vec<u8>> {
+    let (reader, writer) = fscall::pipe()?;
+    let n = fscall::splice_out(fd, at as i64, &writer, len)?;
+    drop(writer);
+    let mut bytes = vec![0; n + 1];
+    let n = file::read(&reader, &mut bytes)?;
+    bytes.truncate(n);
+    Ok(bytes)
+}
+
+/// Into a descriptor for direct I/O: whole pages, between cached access to the same file.
+fn splice_in_direct(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    twin(ctx, |s| {
+        let cached = s.must("create", file::create(&s.at("f")))?;
+        s.must("write", file::pwrite(&cached, &pattern(1, 0, 8 * PAGE), 0))?;
+        let direct = s.must("direct", file::open_direct(&s.at("f")))?;
+        let map = Region::shared(&cached, 0, 8 * PAGE, READ_WRITE)?;
+        map.store(7 * PAGE, b"stored");
+        for at in [0, 2, 7, 12] {
+            fill(&direct, at * PAGE, &pattern(at as u8, 0, 2 * PAGE))?;
+            s.see("size", stat::fstat(&cached));
+            s.see("cached", file::pread_vec(&cached, 16 * PAGE, 0));
+            s.see("mapped", map.load(0, 8 * PAGE));
+            let whole = Slice::zeroed(16 * PAGE)?;
+            let n = file::pread_mem(&direct, &whole, 0)?;
+            s.see("direct", whole.bytes(n));
+        }
+        s.see("sync", file::fsync(&direct));
+        Ok(())
+    })
+}
+
+/// Out of a descriptor for direct I/O: what was written and stored before.
+fn splice_out_direct(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    twin(ctx, |s| {
+        let cached = s.must("create", file::create(&s.at("f")))?;
+        s.must("write", file::pwrite(&cached, &pattern(1, 0, 6 * PAGE), 0))?;
+        let direct = s.must("direct", file::open_direct(&s.at("f")))?;
+        let map = Region::shared(&cached, 0, 6 * PAGE, READ_WRITE)?;
+        for round in 2..6u8 {
+            let at = usize::from(round - 2) * PAGE;
+            map.store(at + 9, &[round; 100]);
+            s.must(
+                "write",
+                file::pwrite(&cached, &[round; 700], at as u64 + 3000),
+            )?;
+            let page = Slice::of(&pattern(round, 0, PAGE))?;
+            s.must("write", file::pwrite_mem(&direct, &page, 5 * PAGE as u64))?;
+            s.see("bytes", drain(&direct, at, PAGE)?);
+            s.see("bytes", drain(&direct, 5 * PAGE, PAGE)?);
+        }
+        Ok(())
+    })
+}
+
+/// Who waits for a pipe to be filled keeps nobody from the file.
+fn waited_for_without_lock(ctx: &Ctx) -> Result<()> {
+    let fd = Arc::new(file::create(&ctx.at("f"))?);
+    let (reader, writer) = fscall::pipe()?;
+    let to = Arc::clone(&fd);
+    let splice = Racer::start(move || fscall::splice_in(&reader, &to, 0, 5));
+    ensure!(!splice.finished_soon(), "an empty pipe was not waited for");
+    let to = Arc::clone(&fd);
+    let write = Racer::start(move || file::pwrite(&to, b"written, then spliced over", 0));
+    ensure!(write.join()? == Ok(26), "the write failed");
+    file::write(&writer, b"SPLIC")?;
+    ensure!(splice.join()? == Ok(5), "the splice failed");
+    let bytes = file::pread_vec(&fd, 100, 0)?;
+    ensure!(
+        bytes == b"SPLICen, then spliced over",
+        "the file holds {:?}",
+        String::from_utf8_lossy(&bytes)
+    );
+    Ok(())
+}
+
+/// Splices between one file and one pipe in both directions, cached and direct: each wants the
+/// file's lock and the pipe's.
+fn both_ways_at_once(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    const LEN: usize = 4 * PAGE;
+    let cached = Arc::new(file::create(&ctx.at("f"))?);
+    file::pwrite(&cached, &vec![b'x'; 4 * LEN], 0)?;
+    let direct = Arc::new(file::open_direct(&ctx.at("f"))?);
+    let (reader, writer) = fscall::pipe()?;
+    let (reader, writer) = (Arc::new(reader), Arc::new(writer));
+    let end = Instant::now() + Duration::from_secs(1);
+    let again = move |call: &dyn Fn() -> Res<usize>| -> Res<usize> {
+        let mut bytes = 0;
+        while Instant::now() < end {
+            match call() {
+                Ok(n) => bytes += n,
+                Err(Errno(libc::EAGAIN)) => std::thread::yield_now(),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(bytes)
+    };
+    let mut racers = Vec::new();
+    for file in [&cached, &direct] {
+        let (from, pipe) = (Arc::clone(file), Arc::clone(&writer));
+        racers.push(Racer::start(move || {
+            again(&|| fscall::splice_out_flags(&from, 0, &pipe, LEN, libc::SPLICE_F_NONBLOCK))
+        }));
+        let (to, pipe) = (Arc::clone(file), Arc::clone(&reader));
+        racers.push(Racer::start(move || {
+            again(&|| {
+                let at = LEN as i64;
+                fscall::splice_in_flags(&pipe, &to, at, LEN, libc::SPLICE_F_NONBLOCK)
+            })
+        }));
+    }
+    for racer in racers {
+        ensure!(racer.join()?? > 0, "one direction moved nothing");
+    }
+    let bytes = file::pread_vec(&cached, 4 * LEN, 0)?;
+    ensure!(
+        bytes.iter().all(|b| *b == b'x') && bytes.len() == 4 * LEN,
+        "bytes that nobody wrote"
+    );
+    Ok(())
 }
 
 fn sendfile(ctx: &Ctx) -> Result<()> {

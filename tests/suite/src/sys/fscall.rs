@@ -139,18 +139,40 @@ pub fn sendfile(to: impl AsFd, from: impl AsFd, at: i64, len: usize) -> Res<usiz
 
 /// `splice` from a file at `at` into a pipe.
 pub fn splice_out(from: impl AsFd, at: i64, pipe: impl AsFd, len: usize) -> Res<usize> {
+    splice_out_flags(from, at, pipe, len, 0)
+}
+
+/// [`splice_out`] with flags, `SPLICE_F_*`.
+pub fn splice_out_flags(
+    from: impl AsFd,
+    at: i64,
+    pipe: impl AsFd,
+    len: usize,
+    flags: u32,
+) -> Res<usize> {
     let mut at = at;
     let null = std::ptr::null_mut();
     // SAFETY: The offset is live for the call; a pipe takes none.
-    check_size(unsafe { libc::splice(raw(&from), &raw mut at, raw(&pipe), null, len, 0) })
+    check_size(unsafe { libc::splice(raw(&from), &raw mut at, raw(&pipe), null, len, flags) })
 }
 
 /// `splice` from a pipe into a file at `at`.
 pub fn splice_in(pipe: impl AsFd, to: impl AsFd, at: i64, len: usize) -> Res<usize> {
+    splice_in_flags(pipe, to, at, len, 0)
+}
+
+/// [`splice_in`] with flags, `SPLICE_F_*`.
+pub fn splice_in_flags(
+    pipe: impl AsFd,
+    to: impl AsFd,
+    at: i64,
+    len: usize,
+    flags: u32,
+) -> Res<usize> {
     let mut at = at;
     let null = std::ptr::null_mut();
     // SAFETY: The offset is live for the call; a pipe takes none.
-    check_size(unsafe { libc::splice(raw(&pipe), null, raw(&to), &raw mut at, len, 0) })
+    check_size(unsafe { libc::splice(raw(&pipe), null, raw(&to), &raw mut at, len, flags) })
 }
 
 /// A pipe: the end to read from and the end to write to.
