@@ -77,3 +77,12 @@ only_one() {
 		flock 9
 	}
 }
+
+# sources DIRECTORY [PATCH]: the module's sources as they are in the repository now,
+# with a patch applied
+sources() {
+	rm -rf --one-file-system "$1"
+	mkdir -p "$1"
+	(cd "$REPO" && git ls-files -z -- Kbuild rust | xargs -0 cp -p --parents -t "$1")
+	[ $# = 1 ] || (cd "$1" && GIT_CEILING_DIRECTORIES=${1%/*} git apply "$2")
+}

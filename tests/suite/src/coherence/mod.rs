@@ -23,6 +23,7 @@ mod resize;
 pub mod scene;
 mod stale;
 mod tail;
+mod unyielding;
 
 use crate::harness::Test;
 
@@ -44,6 +45,7 @@ pub fn tests() -> Vec<Test> {
         full::TESTS,
         death::TESTS,
         cost::TESTS,
+        unyielding::TESTS,
     ]
     .concat()
 }
