@@ -48,6 +48,9 @@ bare: tools
 	@$S/vm --timeout 4500 --name bare -- env LOWERS="$(LOWERS)" SECONDS_EACH=60 \
 		SEEDS="$(or $(SEEDS),1 2 3 4 5)" python3 -B tests/guest/bare.py
 
+bench:
+	@$S/bench
+
 shell:
 	@$S/shell
 
@@ -60,10 +63,10 @@ clean:
 help:
 	@sed 1d $S/help.txt
 
-.PHONY: modules modules_install setup tools run test mutants coverage power-loss bare shell check clean help
+.PHONY: modules modules_install setup tools run test mutants coverage power-loss bare bench shell check clean help
 
 # The steps share one source directory and one guest's worth of processors.
 .NOTPARALLEL:
 
 export KERNEL FLAVOUR RUNNER CPUS MEM PATIENCE ACCEL SUITES LOWERS DURATION SEED REFRESH DEBIAN_MIRROR
-export ONLY SUBSET SEEDS SAVE CUTS
+export ONLY SUBSET SEEDS SAVE CUTS LOADS ROUNDS SECONDS_EACH

@@ -3,9 +3,6 @@
 
 import textwrap
 
-BEGIN = ".. The table is made by the command above; what stands here by hand is lost."
-END = ".. End of the table."
-
 
 def catch_of(race):
     """A race of a row in words: what caught the bug by it, or that it did not."""
@@ -57,15 +54,3 @@ def cells_of(row):
     catches = "; ".join(literal(catch_of(race)) for race in row["races"])
     return [literal(row["mutant"]), row["bug"], ", ".join(row["breaks"]), row["kernel"], catches,
             seconds_of(row).removesuffix(" s")]
-
-
-def save(rows, path):
-    """Puts the table into a page of the documentation, in place of the one there."""
-    with open(path, encoding="utf-8") as file:
-        head, begin, rest = file.read().partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{path} has no place for the table: '{BEGIN}' to '{END}'")
-    text = "\n".join([begin, "", *list_table(rows), "", end])
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(head + text + tail)

@@ -18,9 +18,12 @@ import subprocess
 import sys
 
 import patches
-from table import save, show
+from table import list_table, show
 
 REPO = os.path.dirname(os.path.dirname(patches.HERE))
+sys.path.insert(0, os.path.join(REPO, "tests"))
+from page import put_table  # noqa: E402
+
 OUT = os.path.join(REPO, "out/mutants")
 STAMP = re.compile(r"^\[\s*(\d+\.\d+)\]")
 HOW_GUESTS_END = {124: "hang: no end, and the guest was stopped", 126: "death of the guest"}
@@ -148,7 +151,7 @@ def main():
     with open(os.path.join(OUT, "results.json"), "w", encoding="utf-8") as file:
         json.dump(rows, file, indent=1)
     if "--save" in arguments:
-        save(rows, os.path.join(REPO, "Documentation/mutants.rst"))
+        put_table(list_table(rows), os.path.join(REPO, "Documentation/mutants.rst"))
 
 
 if __name__ == "__main__":

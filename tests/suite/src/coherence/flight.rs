@@ -181,7 +181,7 @@ fn store_outwaits_the_device(ctx: &Ctx) -> Result<()> {
         map.store(place as usize, &pattern(CACHED, place, 100));
         Vec::new()
     })?;
-    let early = storer.wait(Duration::from_secs(70))?;
+    let early = storer.wait_exactly(Duration::from_secs(70))?;
     hold.release()?;
     ensure!(early.is_none(), "in flight: a store ended with {early:?}");
     let n = queue.reap(1, LIMIT)?[0].result;

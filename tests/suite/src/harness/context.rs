@@ -84,6 +84,9 @@ impl Ctx<'_> {
 
     /// Makes a lower of its own whose directories can be casefolded; nothing is mounted over it.
     pub fn private_casefold(&self) -> Result<Lower> {
+        if !Path::new("/sys/fs/ext4/features/casefold").exists() {
+            return skip("the ext4 of this kernel has no casefolding");
+        }
         let device = Device::make(&self.mapper, PRIVATE_DEVICE, &self.spare.limited(64))?;
         Lower::make_with(
             Kind::Ext4Block4k,

@@ -67,7 +67,11 @@ impl Child {
 
     /// Waits for the end of the process for at most `limit`; `None` when it still runs.
     pub fn wait(&mut self, limit: Duration) -> Res<Option<Exit>> {
-        let limit = patience::at_most(limit);
+        self.wait_exactly(patience::at_most(limit))
+    }
+
+    /// [`Child::wait`] for a time that is no bound, but part of what is tested.
+    pub fn wait_exactly(&mut self, limit: Duration) -> Res<Option<Exit>> {
         let start = Instant::now();
         loop {
             self.drain()?;
