@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * C helpers for static inlines and macros that Rust cannot call. No logic:
- * each function is the inline it is named after.
+ * each function is the inline it is named after, but for pipes, which are
+ * opaque to Rust.
  */
 #ifndef DIOFS_HELPERS_H
 #define DIOFS_HELPERS_H
@@ -97,6 +98,12 @@ bool diofs_helper_iov_iter_extract_will_pin(const struct iov_iter *iter);
 bool diofs_helper_user_backed_iter(const struct iov_iter *iter);
 void diofs_helper_init_sync_kiocb(struct kiocb *iocb, struct file *file);
 bool diofs_helper_is_sync_kiocb(struct kiocb *iocb);
+
+/* pipe.c: linux/pipe_fs_i.h */
+bool diofs_helper_pipe_trylock(struct pipe_inode_info *pipe);
+struct pipe_buffer *diofs_helper_pipe_buf_after(const struct pipe_inode_info *pipe,
+						unsigned int taken);
+int diofs_helper_pipe_buf_confirm(struct pipe_inode_info *pipe, struct pipe_buffer *buf);
 
 /* sched.c: linux/cred.h, linux/sched/mm.h, linux/preempt.h */
 const struct cred *diofs_helper_override_creds(const struct cred *cred);

@@ -21,13 +21,13 @@
 //! any other.
 
 use super::{
+    file,
     stats::Stats,
     Diofs, //
 };
 use crate::vfs::{
     bounce::Bounce,
     bvec::Direction,
-    file::RegularFile,
     iov::IovIter,
     kiocb::{
         Kiocb,
@@ -402,14 +402,8 @@ fn busy(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome>
     if !sb.options.busy_writes_sync() {
         return Err(EIO);
     }
-    sb.stats.fallbacks.inc();
-    let bytes = super::file::write_cached(kiocb, iter)?;
-    // Appending has moved the position, so where the write began is known only now.
-    let start = kiocb.pos().saturating_sub_unsigned(bytes as u64);
-    if let Some(range) = ByteRange::new(start, bytes) {
-        Diofs::fsync(kiocb.file(), range.start(), range.last(), true)?;
-    }
-    Ok(Outcome::Done(bytes))
+    let bytes = file::write_cached(kiocb, iter)?;
+    file::finish_fallback(kiocb, bytes).map(Outcome::Done)
 }
 
 /// Some lower filesystems say that they cannot do a thing without sleeping as if they could not do

@@ -194,36 +194,42 @@ impl RegularFile for Diofs {
     }
 
     fn splice(kiocb: &mut Kiocb<'_, Self>, source: &mut PipeSource<'_>) -> Result<usize> {
-        kiocb.inode().may_change()?;
         let bytes = loop {
             if !source.wait()? {
                 return Ok(0);
             }
-            match splice_locked(kiocb, source) {
-                // Somebody else has emptied the pipe in between.
-                Err(error) if error == EAGAIN && !source.is_nonblocking() => (),
-                result => break result?,
+            // Somebody else can have locked or emptied the pipe in between.
+            if let Some(bytes) = splice_locked(kiocb, source)? {
+                break bytes;
             }
         };
-        if kiocb.is_direct() {
-            // What was written directly is on the disk, and tells its errors.
-            kiocb.inode().super_block().data().stats.fallbacks.inc();
-            let start = kiocb.pos().saturating_sub_unsigned(bytes as u64);
-            if let Some(range) = ByteRange::new(start, bytes) {
-                kiocb.file().write_and_wait(range.start(), range.last())?;
-            }
+        if kiocb.is_direct() && bytes > 0 {
+            return finish_fallback(kiocb, bytes);
         }
         kiocb.write_sync(bytes)
     }
 }
 
-/// Whether a direct read is for a splice, or a like thing inside the kernel that waits for it.
+/// Counts a direct write that has gone through the cache, and makes what it has written durable,
+/// so that it tells its errors as a direct write does.
+pub fn finish_fallback(kiocb: &Kiocb<'_, Diofs>, bytes: usize) -> Result<usize> {
+    kiocb.inode().super_block().data().stats.fallbacks.inc();
+    // Appending has moved the position, so where the write began is known only now.
+    let start = kiocb.pos().saturating_sub_unsigned(bytes as u64);
+    if let Some(range) = ByteRange::new(start, bytes) {
+        Diofs::fsync(kiocb.file(), range.start(), range.last(), true)?;
+    }
+    Ok(bytes)
+}
+
+/// Whether a direct read is for a splice from a file with `O_DIRECT`.
 ///
 /// A splice has locked the pipe that it reads into, and a direct read takes the inode lock and
 /// writes back, both of which come before that lock ([`crate::vfs::splice`]). A cached read does
-/// neither, and returns the same.
+/// neither, and returns the same. Others in the kernel who read directly (a loop device, nfsd) ask
+/// for that with each request, on a file without the flag.
 fn for_splice(kiocb: &Kiocb<'_, Diofs>, iter: &IovIter<'_>) -> bool {
-    kiocb.is_sync() && iter.is_kernel()
+    kiocb.is_sync() && iter.is_kernel() && kiocb.file().flags() & bindings::O_DIRECT != 0
 }
 
 /// Writes into the page cache. Context: process context, may sleep; no locks held.
@@ -236,10 +242,16 @@ pub fn write_cached(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Res
     write_checked(kiocb, iter)
 }
 
-/// Writes what is in the pipe into the page cache. Context: process context, may sleep; no locks
-/// held.
-fn splice_locked(kiocb: &mut Kiocb<'_, Diofs>, source: &mut PipeSource<'_>) -> Result<usize> {
+/// Writes what is in the pipe into the page cache, unless somebody else has locked or emptied it.
+/// Context: process context, may sleep; no locks held.
+fn splice_locked(
+    kiocb: &mut Kiocb<'_, Diofs>,
+    source: &mut PipeSource<'_>,
+) -> Result<Option<usize>> {
     let _lock = InodeLock::acquire(kiocb.inode(), Hold::Exclusive, false)?;
+    kiocb.inode().may_change()?;
+    // Nothing of the file changes at a limit. How much fits is found out for each part.
+    kiocb.write_checks_count(1)?;
     start_write(kiocb)?;
     source.drain(kiocb, |kiocb, iter| match check_write(kiocb, iter)? {
         0 => Ok(0),

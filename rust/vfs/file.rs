@@ -401,8 +401,10 @@ impl<T: RegularFile> FileOps<T> {
             )
         };
         let result = T::splice(&mut kiocb, &mut source);
-        // SAFETY: The caller guarantees the position.
-        unsafe { *pos = kiocb.pos() };
+        if matches!(result, Ok(bytes) if bytes > 0) {
+            // SAFETY: The caller guarantees the position.
+            unsafe { *pos = kiocb.pos() };
+        }
         Outcome::into_c(result.map(Outcome::Done))
     }
 

@@ -4,7 +4,7 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h) (`inode_lock()` and its kin)
 //!
-//! Lock order (outer first): upper `i_rwsem`, lower `i_rwsem`, `mmap_lock`, upper
+//! Lock order (outer first): upper `i_rwsem`, lower `sb_writers`, lower `i_rwsem`, `mmap_lock`, upper
 //! `invalidate_lock`, upper folio lock, lower `invalidate_lock`, lower folio lock. Nothing that
 //! takes the lower `i_rwsem` may be called under an upper `invalidate_lock` or folio lock.
 

@@ -22,7 +22,7 @@ pub const TESTS: &[Test] = &[
 
 const USER: u32 = 1000;
 const APPEND_ONLY: u32 = 0x20;
-const IMMUTABLE: u32 = 0x10;
+pub const IMMUTABLE: u32 = 0x10;
 const CASEFOLD: u32 = 0x4000_0000;
 
 fn chattr(path: &Path, change: impl Fn(u32) -> u32) -> Res<()> {
@@ -34,10 +34,10 @@ fn chattr(path: &Path, change: impl Fn(u32) -> u32) -> Res<()> {
 }
 
 /// A flag of a file, set until it is dropped: nobody could clear up otherwise.
-struct Flagged(PathBuf, u32);
+pub struct Flagged(PathBuf, u32);
 
 impl Flagged {
-    fn set(path: PathBuf, flag: u32) -> Result<Self> {
+    pub fn set(path: PathBuf, flag: u32) -> Result<Self> {
         chattr(&path, |old| old | flag).with_context(|| format!("chattr {}", path.display()))?;
         Ok(Self(path, flag))
     }

@@ -2,15 +2,19 @@
 
 //! Copies inside the kernel: splice, sendfile, copy_file_range.
 
+use super::below::{Flagged, IMMUTABLE};
 use crate::coherence::race::Racer;
 use crate::harness::{Ctx, Test, test};
-use crate::pattern::pattern;
+use crate::pattern::{check, pattern};
+use crate::stats::Stats;
 use crate::sys::errno::Errno;
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
 use crate::sys::{Res, file, fscall, process, stat};
-use crate::twin::twin;
+use crate::twin::{expect_errno, twin};
 use anyhow::{Result, ensure};
+use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +29,10 @@ pub const TESTS: &[Test] = &[
         "splice.pipe_waited_for_without_lock",
         waited_for_without_lock,
     ),
+    test("splice.in_reaches_the_lower", in_reaches_the_lower),
+    test("splice.in_moves_the_position", in_moves_the_position),
+    test("splice.locked_by_a_receiver", locked_by_a_receiver),
+    test("splice.immutable_while_waiting", immutable_while_waiting),
     test("splice.both_ways_at_once", both_ways_at_once),
     test("splice.sendfile", sendfile),
     test("splice.copy_file_range", copy_file_range),
@@ -186,6 +194,111 @@ fn splice_out_direct(ctx: &Ctx) -> Result<()> {
     })
 }
 
+/// What a descriptor's flags promise of a write, they promise of a splice.
+fn in_reaches_the_lower(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    ctx.need_direct()?;
+    let cached = file::create(&ctx.at("f"))?;
+    for (flags, at, counted) in [(libc::O_DIRECT, 0, 1), (libc::O_DSYNC, 3, 0)] {
+        let fd = file::open(&ctx.at("f"), libc::O_RDWR | flags, 0)?;
+        let before = Stats::of(&ctx.up)?.get("fallbacks")?;
+        // Odd on purpose: a pipe has no alignment.
+        fill(&fd, at * PAGE + 1, &pattern(at as u8, 0, PAGE + 1))?;
+        let under = file::open_direct(&ctx.under.join("f"))?;
+        let whole = Slice::zeroed(8 * PAGE)?;
+        let n = file::pread_mem(&under, &whole, 0)?;
+        let (from, to) = (at * PAGE + 1, (at + 1) * PAGE + 2);
+        ensure!(n == to, "the lower has {n} bytes, not {to}");
+        check("on the lower", &whole.bytes(n)[from..], at as u8, 0)?;
+        let above = file::pread_vec(&cached, n, 0)?;
+        check("above", &above[from..], at as u8, 0)?;
+        let after = Stats::of(&ctx.up)?.get("fallbacks")?;
+        ensure!(after == before + counted, "{} counted", after - before);
+    }
+    Ok(())
+}
+
+/// The position moves by what was written, also where an error ends it.
+fn in_moves_the_position(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        let from = s.must("from", file::create(&s.at("from")))?;
+        s.must("write", file::pwrite(&from, &pattern(1, 0, 9 * PAGE), 0))?;
+        s.as_user(0, |s| {
+            process::limit_file_size(10_000)?;
+            let to = s.must("to", file::create(&s.at("to")))?;
+            for (what, at, len) in [
+                ("below the limit", 100, 5000),
+                ("across it", 5100, 20_000),
+                ("at it", 0, 100),
+            ] {
+                s.see(what, fscall::sendfile(&to, &from, at, len));
+                s.see("position", file::lseek(&to, 0, libc::SEEK_CUR));
+            }
+            s.see("content", file::pread_vec(&to, 20_000, 0));
+            Ok(())
+        })
+    })
+}
+
+/// A splice from a socket keeps the pipe locked while it waits for data. It keeps nobody from a file
+/// that somebody else splices to from the pipe.
+fn locked_by_a_receiver(ctx: &Ctx) -> Result<()> {
+    const ROUNDS: usize = 200;
+    let fd = Arc::new(file::create(&ctx.at("f"))?);
+    let (mut outside, inside) = UnixStream::pair()?;
+    let (reader, writer) = fscall::pipe()?;
+    let receiver = Racer::start(move || all(|_| fscall::splice_on(&inside, &writer, PAGE)));
+    let to = Arc::clone(&fd);
+    let splicer =
+        Racer::start(move || all(|done| fscall::splice_in(&reader, &to, done as i64, PAGE)));
+    for _ in 0..ROUNDS {
+        outside.write_all(b"x")?;
+        let to = Arc::clone(&fd);
+        let write = Racer::start(move || file::pwrite(&to, b"y", ROUNDS as u64));
+        ensure!(write.join()? == Ok(1), "the write failed");
+    }
+    drop(outside);
+    ensure!(receiver.join()? == Ok(ROUNDS), "not all was received");
+    ensure!(splicer.join()? == Ok(ROUNDS), "not all was spliced");
+    let bytes = file::pread_vec(&fd, 2 * ROUNDS, 0)?;
+    let expected = [vec![b'x'; ROUNDS], vec![b'y']].concat();
+    ensure!(bytes == expected, "the file holds something else");
+    Ok(())
+}
+
+/// Repeats a call, which is told how many bytes are done, until there are no more.
+fn all(call: impl Fn(usize) -> Res<usize>) -> Res<usize> {
+    let mut done = 0;
+    loop {
+        match call(done)? {
+            0 => return Ok(done),
+            n => done += n,
+        }
+    }
+}
+
+/// A file that is made immutable while the pipe is empty is not written to, and what came into the
+/// pipe stays there.
+fn immutable_while_waiting(ctx: &Ctx) -> Result<()> {
+    let fd = Arc::new(file::create(&ctx.at("f"))?);
+    file::pwrite(&fd, b"old", 0)?;
+    file::fsync(&fd)?;
+    let (reader, writer) = fscall::pipe()?;
+    let reader = Arc::new(reader);
+    let (from, to) = (Arc::clone(&reader), Arc::clone(&fd));
+    let splice = Racer::start(move || fscall::splice_in(&from, &to, 0, 3));
+    ensure!(!splice.finished_soon(), "an empty pipe was not waited for");
+    let flag = Flagged::set(ctx.under.join("f"), IMMUTABLE)?;
+    file::write(&writer, b"NEW")?;
+    let answer = splice.join()?;
+    drop(flag);
+    expect_errno("a splice to it", answer, libc::EPERM)?;
+    let mut left = [0; 10];
+    ensure!(file::read(&reader, &mut left)? == 3, "the pipe is empty");
+    ensure!(file::pread_vec(&fd, 10, 0)? == b"old", "it was written to");
+    Ok(())
+}
+
 /// Who waits for a pipe to be filled keeps nobody from the file.
 fn waited_for_without_lock(ctx: &Ctx) -> Result<()> {
     let fd = Arc::new(file::create(&ctx.at("f"))?);
@@ -217,10 +330,9 @@ fn both_ways_at_once(ctx: &Ctx) -> Result<()> {
     let direct = Arc::new(file::open_direct(&ctx.at("f"))?);
     let (reader, writer) = fscall::pipe()?;
     let (reader, writer) = (Arc::new(reader), Arc::new(writer));
-    let end = Instant::now() + Duration::from_secs(1);
-    let again = move |call: &dyn Fn() -> Res<usize>| -> Res<usize> {
-        let mut bytes = 0;
-        while Instant::now() < end {
+    let again = |call: &dyn Fn() -> Res<usize>| -> Res<usize> {
+        let (start, mut bytes) = (Instant::now(), 0);
+        while start.elapsed() < Duration::from_secs(if bytes > 0 { 1 } else { 20 }) {
             match call() {
                 Ok(n) => bytes += n,
                 Err(Errno(libc::EAGAIN)) => std::thread::yield_now(),

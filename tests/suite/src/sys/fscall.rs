@@ -175,6 +175,13 @@ pub fn splice_in_flags(
     check_size(unsafe { libc::splice(raw(&pipe), null, raw(&to), &raw mut at, len, flags) })
 }
 
+/// `splice` between two descriptors that have no position, one of them a pipe.
+pub fn splice_on(from: impl AsFd, to: impl AsFd, len: usize) -> Res<usize> {
+    let null = std::ptr::null_mut();
+    // SAFETY: Neither takes an offset.
+    check_size(unsafe { libc::splice(raw(&from), null, raw(&to), null, len, 0) })
+}
+
 /// A pipe: the end to read from and the end to write to.
 pub fn pipe() -> Res<(OwnedFd, OwnedFd)> {
     let mut fds = [0i32; 2];
