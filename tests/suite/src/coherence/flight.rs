@@ -265,7 +265,7 @@ fn writer_waits_for_the_lock(ctx: &Ctx) -> Result<()> {
     writes.wait_writes(1)?;
     let (id, mut queue) = direct.join()?;
     id.context("submitting the direct write")?;
-    buffered.finished_soon();
+    buffered.give_a_moment();
     writes.release()?;
     let n = queue.reap(1, LIMIT)?[0]
         .result

@@ -80,7 +80,7 @@ fn one(
     let flight = scene.fly(engine, at, len)?;
     let fd = file::open(&scene.path, libc::O_RDWR, 0)?;
     let racer = Racer::start(move || write(&fd, cached_at, cached_len));
-    racer.finished_soon();
+    racer.give_a_moment();
     flight.land()?;
     racer.join()?.context("the cached write")?;
     scene
@@ -103,8 +103,8 @@ fn both_at_once(ctx: &Ctx) -> Result<()> {
         let fd = file::open(&scene.path, libc::O_RDWR, 0)?;
         let writer = Racer::start(move || buffered(&fd, 1024, 100));
         let storer = Racer::start(move || map.store(2048, &pattern(OTHER, 2048, 100)));
-        writer.finished_soon();
-        storer.finished_soon();
+        writer.give_a_moment();
+        storer.give_a_moment();
         flight.land()?;
         writer.join()?.context("the buffered write")?;
         storer.join()?;
@@ -172,7 +172,7 @@ fn large_folio(ctx: &Ctx) -> Result<()> {
         }
         Ok(())
     });
-    racer.finished_soon();
+    racer.give_a_moment();
     flight.land()?;
     racer.join()?.context("the cached writes")?;
     scene.on_disk("the direct write", NEW, 10 * PAGE, PAGE)?;
@@ -191,7 +191,7 @@ fn append_in_last_page(ctx: &Ctx) -> Result<()> {
     let flight = scene.fly(Engine::Aio, 2 * PAGE + 512, 512)?;
     let fd = file::open(&scene.path, libc::O_RDWR | libc::O_APPEND, 0)?;
     let racer = Racer::start(move || file::write(&fd, &pattern(CACHED, len as u64, 777)));
-    racer.finished_soon();
+    racer.give_a_moment();
     flight.land()?;
     let n = racer.join()?.context("the append")?;
     ensure!(n == 777, "an append of 777 bytes returned {n}");
@@ -219,7 +219,7 @@ fn in_a_hole(ctx: &Ctx) -> Result<()> {
         hold.wait_writes(1)?;
         let fd = file::open(&scene.path, libc::O_RDWR, 0)?;
         let racer = Racer::start(move || write(&fd, 2048, 512));
-        racer.finished_soon();
+        racer.give_a_moment();
         hold.release()?;
         let n = flyer.join()?.context("the direct write")?;
         ensure!(n == 512, "a direct write of 512 bytes returned {n}");
@@ -247,7 +247,7 @@ fn two_direct_writes(ctx: &Ctx) -> Result<()> {
         hold.wait_writes(2)?;
         let fd = file::open(&scene.path, libc::O_RDWR, 0)?;
         let racer = Racer::start(move || buffered(&fd, 1000, 1000));
-        racer.finished_soon();
+        racer.give_a_moment();
         hold.release()?;
         for done in queue.reap(2, LIMIT)? {
             ensure!(
@@ -272,7 +272,7 @@ fn overlapping(ctx: &Ctx) -> Result<()> {
         let flight = scene.fly(Engine::Aio, PAGE, 2 * PAGE)?;
         let fd = file::open(&scene.path, libc::O_RDWR, 0)?;
         let racer = Racer::start(move || write(&fd, PAGE - 1000, PAGE + 2000));
-        racer.finished_soon();
+        racer.give_a_moment();
         flight.land()?;
         racer.join()?.context("the cached write")?;
         scene.on_disk("the cached write alone", CACHED, PAGE - 1000, 1000)?;

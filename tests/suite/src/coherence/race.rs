@@ -36,11 +36,20 @@ impl<T: Send + 'static> Racer<T> {
         }
     }
 
-    /// Gives the call a moment; true when it has returned.
+    /// Whether the call returns soon.
     pub fn finished_soon(&self) -> bool {
+        self.finished_within(patience::at_most(SOON))
+    }
+
+    /// Gives the call the time to meet what is held in flight.
+    pub fn give_a_moment(&self) {
+        self.finished_within(SOON);
+    }
+
+    fn finished_within(&self, limit: Duration) -> bool {
         let mut early = self.early.borrow_mut();
         if early.is_none() {
-            *early = self.answer.recv_timeout(patience::at_most(SOON)).ok();
+            *early = self.answer.recv_timeout(limit).ok();
         }
         early.is_some()
     }

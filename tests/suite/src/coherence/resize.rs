@@ -69,7 +69,7 @@ fn truncate_during_write(ctx: &Ctx) -> Result<()> {
             let flight = scene.fly(Engine::BOTH[i % 2], AT, SPAN)?;
             let fd = Arc::clone(&scene.cached);
             let racer = Racer::start(move || file::ftruncate(&fd, size as i64));
-            racer.finished_soon();
+            racer.give_a_moment();
             flight.land()?;
             racer.join()?.context("the truncate")?;
             let seen = stat::fstat(&scene.cached)?.size;
@@ -107,7 +107,7 @@ fn truncate_during_read(ctx: &Ctx) -> Result<()> {
             write_all(&fd, &pattern(GARBAGE, 0, LEN), 0)?;
             Ok(file::fdatasync(&fd)?)
         });
-        racer.finished_soon();
+        racer.give_a_moment();
         hold.release()?;
         racer.join()?.context("the truncate")?;
         let bytes = reader.join()?.context("the direct read")?;
@@ -134,7 +134,7 @@ fn extend_during_write(ctx: &Ctx) -> Result<()> {
         file::ftruncate(&fd, 2 * LEN as i64 + 77)?;
         write_all(&fd, &pattern(GARBAGE, 3 * LEN as u64, 10), 3 * LEN as u64)
     });
-    racer.finished_soon();
+    racer.give_a_moment();
     flight.land()?;
     racer.join()?.context("extending")?;
     let size = stat::fstat(&scene.cached)?.size;
@@ -157,7 +157,7 @@ fn open_truncate_during_write(ctx: &Ctx) -> Result<()> {
         let flight = scene.fly(engine, AT, SPAN)?;
         let path = scene.path.clone();
         let racer = Racer::start(move || file::open(&path, libc::O_WRONLY | libc::O_TRUNC, 0));
-        racer.finished_soon();
+        racer.give_a_moment();
         flight.land()?;
         drop(racer.join()?.context("opening to truncate")?);
         let size = stat::fstat(&scene.cached)?.size;
@@ -183,7 +183,7 @@ fn unlink_during_write(ctx: &Ctx) -> Result<()> {
         let fd = file::create(&other)?;
         write_all(&fd, &pattern(GARBAGE, 0, 4 * LEN), 0)
     });
-    racer.finished_soon();
+    racer.give_a_moment();
     flight.land()?;
     racer.join()?.context("writing another file")?;
     let fd = file::create(&ctx.at("other"))?;

@@ -78,7 +78,7 @@ fn one(ctx: &Ctx, look: Look, engine: Engine, at: usize, len: usize, warm: bool)
         let (fd, map) = (Arc::clone(&fd), Arc::clone(&map));
         Racer::start(move || look(&fd, &map, at, len))
     };
-    racer.finished_soon();
+    racer.give_a_moment();
     let resident = map.mincore()?;
     flight.land()?;
     scene.all_modes(NEW, at, len)?;
@@ -254,7 +254,7 @@ fn overtake(ctx: &Ctx, look: fn(&OwnedFd, usize, usize) -> Res<Vec<u8>>) -> Resu
         let direct = file::open_direct(&scene.path)?;
         let data = Slice::of(&pattern(NEW, at as u64, len))?;
         let writer = Racer::start(move || file::pwrite_mem(&direct, &data, at as u64));
-        writer.finished_soon();
+        writer.give_a_moment();
         hold.release()?;
         let n = writer.join()?.context("the direct write")?;
         ensure!(n == len, "a direct write of {len} bytes returned {n}");
