@@ -78,9 +78,9 @@ only_one() {
 	}
 }
 
-# sources DIRECTORY [PATCH]: the module's sources as they are in the repository now,
+# module_sources DIRECTORY [PATCH]: the module's sources as they are in the repository now,
 # with a patch applied
-sources() {
+module_sources() {
 	rm -rf --one-file-system "$1"
 	mkdir -p "$1"
 	(cd "$REPO" && git ls-files -z -- Kbuild rust | xargs -0 cp -p --parents -t "$1")
