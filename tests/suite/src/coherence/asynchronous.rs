@@ -205,7 +205,7 @@ fn uring_writes(ctx: &Ctx) -> Result<()> {
 /// A disk that takes requests without waiting and answers late, as real ones do: a whole queue of
 /// reads or writes by io_uring takes about one latency, and reads need no worker thread.
 fn uring_on_a_slow_disk(ctx: &Ctx) -> Result<()> {
-    let latency = patience::at_most(Duration::from_millis(600));
+    let latency = patience::at_most(Duration::from_millis(600)).min(SlowDisk::MOST);
     let disk = SlowDisk::make(64)?;
     let dir = ctx.work.join("slow");
     let under = disk.mount(ctx.lower.kind, &dir)?;

@@ -20,6 +20,9 @@ pub struct SlowDisk {
 }
 
 impl SlowDisk {
+    /// The longest latency that the driver takes in nanoseconds.
+    pub const MOST: Duration = Duration::from_nanos(999_999_999);
+
     /// Loads the driver with one disk of `mib` MiB.
     pub fn make(mib: u64) -> Result<Self> {
         let size = format!("dev_size_mb={mib}");
