@@ -8,8 +8,8 @@ mounted at once, each over a directory of its own. A round runs every load on
 each of them, one after the other, so that a slow moment of the machine meets
 them all; the ratios are taken within a round.
 
-Arguments choose loads by a part of their name; ROUNDS and SECONDS_EACH say how
-often and how long. What is measured goes to $DIOFS_OUT/results, a line of JSON for
+Arguments choose loads by a part of their name; WAYS='overlayfs diofs' leaves one out;
+ROUNDS and SECONDS_EACH say how often and how long. What is measured goes to $DIOFS_OUT/results, a line of JSON for
 each load.
 """
 
@@ -54,7 +54,7 @@ LOADS = {
     "stat of 500 files": (f"--ioengine=filestat {FILES}", False),
     "creating 500 files": (f"--ioengine=filecreate {FILES}", False),
 }
-WAYS = ("bare", "overlayfs", "bindfs", "diofs")
+WAYS = ("bare", *(os.environ.get("WAYS") or "overlayfs bindfs diofs").split())
 
 
 @contextlib.contextmanager
@@ -68,9 +68,21 @@ def bindfs(source, point):
         must(["umount", point])
 
 
+def put_on(way, below, point):
+    """Mounts one of the ways over its directory."""
+    if way == "overlayfs":
+        return mounted("overlay", point, "overlay", f"lowerdir={below['empty']},"
+                       f"upperdir={below[way]},workdir={below['work']}")
+    if way == "bindfs":
+        return bindfs(below[way], point)
+    if way == "diofs":
+        return mounted(below[way], point, "diofs")
+    raise SystemExit(f"there is no way '{way}': overlayfs, bindfs, diofs")
+
+
 @contextlib.contextmanager
 def ways(device):
-    """All four over directories of a fresh ext4; yields where each is."""
+    """All of them over directories of a fresh ext4; yields where each is."""
     make_lower(device, "ext4")
     points = {way: f"/mnt/{way}" for way in WAYS}
     with contextlib.ExitStack() as stack:
@@ -79,11 +91,8 @@ def ways(device):
         for path in below.values():
             os.mkdir(path)
         points["bare"] = below["bare"]
-        stack.enter_context(mounted(
-            "overlay", points["overlayfs"], "overlay",
-            f"lowerdir={below['empty']},upperdir={below['overlayfs']},workdir={below['work']}"))
-        stack.enter_context(bindfs(below["bindfs"], points["bindfs"]))
-        stack.enter_context(mounted(below["diofs"], points["diofs"], "diofs"))
+        for way in WAYS[1:]:
+            stack.enter_context(put_on(way, below, points[way]))
         for point in points.values():
             with open(os.path.join(point, "fio"), "wb") as file:
                 for _ in range(SIZE >> 20):

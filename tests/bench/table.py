@@ -17,14 +17,11 @@ sys.path.insert(0, os.path.join(REPO, "tests"))
 
 from page import put_table  # noqa: E402
 
-WAYS = ("overlayfs", "bindfs", "diofs")
-HEAD = ("Load", "bare, a second", *WAYS)
 
-
-def cells(row):
+def cells(row, ways):
     """A load: how fast the bare ext4 is, and the share of that which the others reach."""
     shares = [f"{100 * row[way]['share']:.0f} % "
-              f"({100 * row[way]['least']:.0f} to {100 * row[way]['most']:.0f})" for way in WAYS]
+              f"({100 * row[way]['least']:.0f} to {100 * row[way]['most']:.0f})" for way in ways]
     return [row["load"], f"{row['bare']:.0f}", *shares]
 
 
@@ -43,7 +40,11 @@ def main():
     if len(arguments) != 1:
         sys.exit(__doc__.strip())
     with open(arguments[0], encoding="utf-8") as file:
-        lines = simple_table([HEAD, *(cells(json.loads(line)) for line in file)])
+        rows = [json.loads(line) for line in file]
+    if not rows:
+        sys.exit(f"{arguments[0]}: nothing was measured")
+    ways = [key for key in rows[0] if key not in ("load", "bare")]
+    lines = simple_table([("Load", "bare, a second", *ways), *(cells(row, ways) for row in rows)])
     print("\n".join(lines))
     if "--save" in sys.argv:
         put_table(lines, os.path.join(REPO, "Documentation/performance.rst"))
