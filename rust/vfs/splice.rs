@@ -13,6 +13,10 @@
 //! pipe is waited for with no lock, and locked under the inode lock only if that can be had at once.
 
 use super::{
+    bvec::{
+        BvecIter,
+        Direction, //
+    },
     file::RegularFile,
     iov::IovIter,
     kiocb::Kiocb, //
@@ -118,19 +122,10 @@ impl PipeSource<'_> {
             if written == 0 {
                 asked = true;
                 let len = pieces.collect(&mut bvecs)?;
-                let mut raw = bindings::iov_iter::default();
-                // SAFETY: `raw` is valid for writes. The pipe is locked, which keeps the pages and
-                // what is in them; the array and the iterator live through the call.
-                let mut iter = unsafe {
-                    bindings::iov_iter_bvec(
-                        &mut raw,
-                        bindings::ITER_SOURCE,
-                        bvecs.as_ptr(),
-                        bvecs.len(),
-                        len,
-                    );
-                    IovIter::from_raw(&mut raw)
-                };
+                // SAFETY: The pipe is locked, which keeps the pages and what is in them.
+                let mut iter = unsafe { BvecIter::new(Direction::FromPages, &bvecs, len) };
+                // SAFETY: The iterator lives through the call, and nobody else uses it.
+                let mut iter = unsafe { IovIter::from_raw(iter.as_raw()) };
                 written = write(kiocb, &mut iter)?;
             }
             let taken = written.min(pieces.first_len());
