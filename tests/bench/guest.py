@@ -9,8 +9,8 @@ each of them, one after the other, so that a slow moment of the machine meets
 them all; the ratios are taken within a round.
 
 Arguments choose loads by a part of their name; WAYS='overlayfs diofs' leaves one out;
-ROUNDS and SECONDS_EACH say how often and how long. What is measured goes to $DIOFS_OUT/results, a line of JSON for
-each load.
+ROUNDS and SECONDS_EACH say how often and how long. What is measured goes to
+$DIOFS_OUT/results, a line of JSON for each load.
 """
 
 import contextlib

@@ -2,10 +2,12 @@
 
 //! libaio and io_uring behind one face.
 
+use super::scene::LIMIT;
 use crate::sys::Res;
 use crate::sys::aio::{Aio, Done, Request};
 use crate::sys::mem::Slice;
 use crate::sys::uring::Uring;
+use anyhow::{Context, Result, ensure};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -19,6 +21,15 @@ pub enum Engine {
 impl Engine {
     pub const BOTH: [Self; 2] = [Self::Aio, Self::Uring];
 }
+
+/// How a direct request is made.
+#[derive(Clone, Copy, Debug)]
+pub enum By {
+    Call,
+    Queue(Engine),
+}
+
+pub const EACH: [By; 3] = [By::Call, By::Queue(Engine::Aio), By::Queue(Engine::Uring)];
 
 /// A queue of asynchronous requests.
 pub enum Queue {
@@ -64,6 +75,20 @@ impl Queue {
             Self::Aio(aio) => aio.reap_all(count, limit),
             Self::Uring(ring) => ring.reap_all(count, limit),
         }
+    }
+
+    /// What becomes of the one request that was submitted: it is completed once.
+    pub fn only(&mut self, submitted: Res<u64>) -> Result<Res<usize>> {
+        if let Err(errno) = submitted {
+            ensure!(
+                self.reap_now()?.is_empty(),
+                "refused, and completed as well"
+            );
+            return Ok(Err(errno));
+        }
+        let done = self.reap(1, LIMIT).context("waiting for a completion")?;
+        ensure!(self.reap_now()?.is_empty(), "a completion too many");
+        Ok(done[0].result)
     }
 
     /// Takes the completions that are there.

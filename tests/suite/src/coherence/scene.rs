@@ -214,7 +214,8 @@ pub fn direct_read(fd: &OwnedFd, at: usize, len: usize) -> Result<Vec<u8>> {
     Ok(bytes[(at - from).min(n)..(at + len - from).min(n)].to_vec())
 }
 
-fn splice(fd: &OwnedFd, at: usize, len: usize) -> Result<Vec<u8>> {
+/// Reads a range by way of a pipe.
+pub fn splice(fd: &OwnedFd, at: usize, len: usize) -> Result<Vec<u8>> {
     let (reader, writer) = fscall::pipe()?;
     let mut bytes = Vec::new();
     while bytes.len() < len {

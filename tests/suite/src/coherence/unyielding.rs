@@ -6,8 +6,8 @@
 //! Nobody can stand in the way for that long in the module as it is. These tests are for one that
 //! was built with `tests/variants/unyielding.patch`.
 
-use super::queue::{Engine, Queue};
-use super::scene::{LIMIT, NEW, OLD, Scene};
+use super::queue::{By, EACH, Queue};
+use super::scene::{NEW, OLD, Scene};
 use crate::harness::{Ctx, Test, skip, test};
 use crate::pattern::{check, pattern};
 use crate::stats::Stats;
@@ -35,32 +35,14 @@ fn need_variant(ctx: &Ctx) -> Result<()> {
     skip("for a module that was built with tests/variants/unyielding.patch")
 }
 
-/// Ways to write directly. Each is told of the result once.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    Call,
-    Queued(Engine),
-}
-
-const WAYS: [Way; 3] = [
-    Way::Call,
-    Way::Queued(Engine::Aio),
-    Way::Queued(Engine::Uring),
-];
-
-impl Way {
-    fn write(self, fd: impl AsFd, data: &Slice, at: usize) -> Result<Res<usize>> {
-        let engine = match self {
-            Self::Call => return Ok(file::pwrite_mem(fd, data, at as u64)),
-            Self::Queued(engine) => engine,
-        };
-        let mut queue = Queue::new(engine, 4)?;
-        queue.write(fd, data, at as u64)?;
-        let done = queue.reap(1, LIMIT)?;
-        let more = queue.reap_now()?;
-        ensure!(more.is_empty(), "completed more than once: {more:?}");
-        Ok(done[0].result)
-    }
+/// Writes directly. Whoever makes the request is told of the result once.
+fn write(by: By, fd: impl AsFd, data: &Slice, at: usize) -> Result<Res<usize>> {
+    let By::Queue(engine) = by else {
+        return Ok(file::pwrite_mem(fd, data, at as u64));
+    };
+    let mut queue = Queue::new(engine, 4)?;
+    let submitted = queue.write(fd, data, at as u64)?;
+    queue.only(Ok(submitted))
 }
 
 /// Dirties page 2 of a warm file, beside what the direct writes of pages 1 to 4 will meet.
@@ -77,20 +59,20 @@ fn dirty(scene: &Scene) -> Result<()> {
 fn refused(ctx: &Ctx) -> Result<()> {
     need_variant(ctx)?;
     ctx.need_direct()?;
-    for way in WAYS {
+    for by in EACH {
         let scene = Scene::new(ctx, LEN)?;
         dirty(&scene)?;
         let before = Stats::of(&ctx.up)?;
         let data = Slice::of(&pattern(NEW, PAGE as u64, 4 * PAGE))?;
-        let answer = way.write(&scene.direct, &data, PAGE)?;
+        let answer = write(by, &scene.direct, &data, PAGE)?;
         ensure!(
             answer == Err(Errno(libc::EIO)),
-            "{way:?}: expected EIO, saw {answer:?}"
+            "{by:?}: expected EIO, saw {answer:?}"
         );
         let after = Stats::of(&ctx.up)?;
         let grown = |key| anyhow::Ok(after.get(key)? - before.get(key)?);
-        ensure!(grown("invalidate_failures")? == 1, "{way:?}: not counted");
-        ensure!(grown("found_after")? == 0, "{way:?}: it was submitted");
+        ensure!(grown("invalidate_failures")? == 1, "{by:?}: not counted");
+        ensure!(grown("found_after")? == 0, "{by:?}: it was submitted");
         let under = file::pread_vec(scene.under()?, LEN, 0)?;
         check("below, before the dirty page", &under[..2 * PAGE], OLD, 0)?;
         let (from, to) = (2 * PAGE, 3 * PAGE);
@@ -101,11 +83,8 @@ fn refused(ctx: &Ctx) -> Result<()> {
         // A range with nothing in the cache is written as ever.
         file::fsync(&scene.cached)?;
         scene.chill()?;
-        let answer = way.write(&scene.direct, &data, PAGE)?;
-        ensure!(
-            answer == Ok(4 * PAGE),
-            "{way:?}, nothing cached: {answer:?}"
-        );
+        let answer = write(by, &scene.direct, &data, PAGE)?;
+        ensure!(answer == Ok(4 * PAGE), "{by:?}, nothing cached: {answer:?}");
         scene.all_modes(NEW, PAGE, 4 * PAGE)?;
     }
     Ok(())
@@ -129,15 +108,15 @@ fn through_the_cache(ctx: &Ctx) -> Result<()> {
     need_variant(ctx)?;
     ctx.need_direct()?;
     synced(ctx, || {
-        for way in WAYS {
+        for by in EACH {
             let scene = Scene::new(ctx, LEN)?;
             dirty(&scene)?;
             let before = Stats::of(&ctx.up)?.get("fallbacks")?;
             let data = Slice::of(&pattern(NEW, PAGE as u64, 4 * PAGE))?;
-            let answer = way.write(&scene.direct, &data, PAGE)?;
-            ensure!(answer == Ok(4 * PAGE), "{way:?}: {answer:?}");
+            let answer = write(by, &scene.direct, &data, PAGE)?;
+            ensure!(answer == Ok(4 * PAGE), "{by:?}: {answer:?}");
             let after = Stats::of(&ctx.up)?.get("fallbacks")?;
-            ensure!(after == before + 1, "{way:?}: not counted");
+            ensure!(after == before + 1, "{by:?}: not counted");
             let under = file::pread_vec(scene.under()?, LEN, 0)?;
             check("below, before it", &under[..PAGE], OLD, 0)?;
             let (from, to) = (PAGE, 5 * PAGE);

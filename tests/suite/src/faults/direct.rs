@@ -5,13 +5,13 @@
 use super::inject::{Injector, Target};
 use super::points::{Round, every_point, points};
 use super::stage::{LEN, NOMEM, Stage};
-use crate::coherence::queue::{Engine, Queue};
-use crate::coherence::scene::{LIMIT, NEW, OLD};
+use crate::coherence::queue::{By, EACH, Queue};
+use crate::coherence::scene::{NEW, OLD};
 use crate::harness::{Ctx, Test, test};
 use crate::pattern::{check, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
 use crate::sys::{Errno, Res, file};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use std::ops::Range;
 
 pub const TESTS: &[Test] = &[
@@ -22,15 +22,6 @@ pub const TESTS: &[Test] = &[
 ];
 
 const WRITTEN: Range<usize> = 4 * PAGE..7 * PAGE;
-
-/// How a direct request is made.
-#[derive(Clone, Copy, Debug)]
-pub enum By {
-    Call,
-    Queue(Engine),
-}
-
-pub const EACH: [By; 3] = [By::Call, By::Queue(Engine::Aio), By::Queue(Engine::Uring)];
 
 impl By {
     /// Makes a request in a round. With a queue, only its submission can have the fault.
@@ -47,7 +38,7 @@ impl By {
             By::Queue(engine) => {
                 let mut queue = Queue::new(engine, 4)?;
                 let submitted = round.raw(|| queue.write(direct, data, at as u64))?;
-                result(&mut queue, submitted)
+                queue.only(submitted)
             }
         }
     }
@@ -59,24 +50,10 @@ impl By {
             By::Queue(engine) => {
                 let mut queue = Queue::new(engine, 4)?;
                 let submitted = round.raw(|| queue.read(direct, to, at as u64))?;
-                result(&mut queue, submitted)
+                queue.only(submitted)
             }
         }
     }
-}
-
-/// What becomes of the one request that was submitted: it is completed once.
-fn result(queue: &mut Queue, submitted: Res<u64>) -> Result<Res<usize>> {
-    if let Err(errno) = submitted {
-        ensure!(
-            queue.reap_now()?.is_empty(),
-            "refused, and completed as well"
-        );
-        return Ok(Err(errno));
-    }
-    let done = queue.reap(1, LIMIT).context("waiting for a completion")?;
-    ensure!(queue.reap_now()?.is_empty(), "a completion too many");
-    Ok(done[0].result)
 }
 
 /// What is in the cache when the direct request comes.

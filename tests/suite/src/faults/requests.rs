@@ -2,10 +2,10 @@
 
 //! Requests to the lower's disk that fail, one after the other.
 
-use super::direct::EACH;
 use super::inject::{Failing, Injector, Target};
 use super::points::{every_point, many_rounds, points};
 use super::stage::Stage;
+use crate::coherence::queue::EACH;
 use crate::coherence::scene::{NEW, OLD, direct_read, write_all};
 use crate::harness::{Ctx, Test, test};
 use crate::pattern::{check, check_any, pattern};

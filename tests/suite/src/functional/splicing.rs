@@ -4,6 +4,7 @@
 
 use super::below::{Flagged, IMMUTABLE};
 use crate::coherence::race::Racer;
+use crate::coherence::scene::splice;
 use crate::harness::{Ctx, Test, test};
 use crate::pattern::{check, pattern};
 use crate::stats::Stats;
@@ -136,17 +137,6 @@ fn fill(fd: &OwnedFd, at: usize, data: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Splices `len` bytes out of a file.
-fn drain(fd: &OwnedFd, at: usize, len: usize) -> Result<Vec<u8>> {
-    let (reader, writer) = fscall::pipe()?;
-    let n = fscall::splice_out(fd, at as i64, &writer, len)?;
-    drop(writer);
-    let mut bytes = vec![0; n + 1];
-    let n = file::read(&reader, &mut bytes)?;
-    bytes.truncate(n);
-    Ok(bytes)
-}
-
 /// Into a descriptor for direct I/O: whole pages, between cached access to the same file.
 fn splice_in_direct(ctx: &Ctx) -> Result<()> {
     ctx.need_direct()?;
@@ -187,8 +177,8 @@ fn splice_out_direct(ctx: &Ctx) -> Result<()> {
             )?;
             let page = Slice::of(&pattern(round, 0, PAGE))?;
             s.must("write", file::pwrite_mem(&direct, &page, 5 * PAGE as u64))?;
-            s.see("bytes", drain(&direct, at, PAGE)?);
-            s.see("bytes", drain(&direct, 5 * PAGE, PAGE)?);
+            s.see("bytes", splice(&direct, at, PAGE)?);
+            s.see("bytes", splice(&direct, 5 * PAGE, PAGE)?);
         }
         Ok(())
     })
