@@ -23,6 +23,7 @@ use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     test("c1.dropped_before_submission", dropped_before_submission),
+    test("c2.stored_to_on_its_way", stored_to_on_its_way),
     test("c3.reader_gave_up", reader_gave_up).once().limit(180),
     test("c4.reader_on_its_way", reader_on_its_way),
     test("c5.writer_waits_for_the_lock", writer_waits_for_the_lock),
@@ -67,6 +68,69 @@ fn dropped_before_submission(ctx: &Ctx) -> Result<()> {
         scene.all_modes(NEW, AT, 4 * PAGE)?;
     }
     Ok(())
+}
+
+/// A direct write has emptied the cache and waits for the lock of the lower's inode, and one of its
+/// pages is stored to. It is done and says so, once. In 2007 it found that page when it had been
+/// submitted, said that it had failed, and was completed again when the device was done with it.
+fn stored_to_on_its_way(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    ctx.need_diofs()?;
+    let scene = Scene::new(ctx, LEN)?;
+    let under = file::open_direct(&ctx.under.join("scene"))?;
+    let map = scene.map()?;
+    map.load(0, LEN);
+    let hold = ctx.lower.hold_writes()?;
+    // It extends the lower file, which is locked then until the device is done.
+    let extends = {
+        let data = Slice::of(&pattern(CACHED, LEN as u64, PAGE))?;
+        Racer::start(move || {
+            let answer = file::pwrite_mem(&under, &data, LEN as u64);
+            (answer, under)
+        })
+    };
+    hold.wait_writes(1)?;
+    let direct = {
+        let (fd, mut queue) = (Arc::clone(&scene.direct), Queue::new(Engine::Aio, 1)?);
+        let data = Slice::of(&pattern(NEW, AT as u64, 4 * PAGE))?;
+        Racer::start(move || {
+            let id = queue.write(&fd, &data, AT as u64);
+            (id, queue)
+        })
+    };
+    ensure!(!direct.finished_soon(), "nobody holds the lower inode lock");
+    let place = AT + PAGE;
+    let storer = {
+        let map = Arc::clone(&map);
+        Racer::start(move || map.store(place, &pattern(CACHED, place as u64, 100)))
+    };
+    storer.give_a_moment();
+    hold.release()?;
+    let (n, under) = extends.join()?;
+    ensure!(
+        n == Ok(PAGE),
+        "a write of {PAGE} bytes below returned {n:?}"
+    );
+    file::ftruncate(&under, LEN as i64)?;
+    let (id, mut queue) = direct.join()?;
+    let n = queue.only(id)?;
+    ensure!(
+        n == Ok(4 * PAGE),
+        "a direct write of {} bytes returned {n:?}",
+        4 * PAGE
+    );
+    storer.join()?;
+    file::fsync(&scene.cached)?;
+    for (name, seen) in scene.read_all_modes(AT, 4 * PAGE)? {
+        let (before, rest) = seen.split_at(PAGE);
+        let (stored, behind) = rest.split_at(100);
+        let at = place as u64;
+        check(name, before, NEW, AT as u64)?;
+        check_any(name, stored, &[NEW, CACHED], at)?;
+        check(name, behind, NEW, at + 100)?;
+    }
+    scene.on_disk("before the store", NEW, AT, PAGE)?;
+    scene.on_disk("behind the store", NEW, place + 100, 3 * PAGE - 100)
 }
 
 /// A minute is the longest that a reader waits for a direct write, and the only way into the cache
