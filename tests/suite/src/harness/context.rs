@@ -129,6 +129,22 @@ impl Private {
         self.up.join(name)
     }
 
+    /// The surroundings of a test that takes place here instead of where `ctx` says.
+    pub fn instead_of<'a>(&'a self, ctx: &Ctx<'_>) -> Ctx<'a> {
+        Ctx {
+            fs: ctx.fs,
+            lower: &self.lower,
+            up: self.up.clone(),
+            under: self.under.clone(),
+            twin: ctx.twin.clone(),
+            work: ctx.work.clone(),
+            seed: ctx.seed,
+            show_steps: ctx.show_steps,
+            mapper: Arc::clone(&ctx.mapper),
+            spare: ctx.spare.clone(),
+        }
+    }
+
     /// Unmounts the filesystem under test, leaves the lower mounted.
     pub fn umount_stack(&mut self) -> Result<()> {
         self.stack.take().map_or(Ok(()), Stack::umount)
