@@ -10,14 +10,16 @@ use crate::scenarios::{Kind, Scenario};
 
 pub static SCENARIO: Scenario = Scenario {
     name: "invalidate-failure",
-    title: "large asynchronous direct writes against large buffered writes of the same bytes",
+    title: "large asynchronous direct writes against buffered writes and stores of the same bytes",
     about: "\
-The race of 2007. A direct write invalidates the page cache when it is done. If a buffered writer has
-dirtied the pages again meanwhile, the invalidation fails; the kernels of that time then put the error
-in the place of \"queued\", completed the request a second time, and crashed.
+The race of 2007. A direct write invalidates the page cache when it is done. If somebody has dirtied
+the pages again meanwhile, by a buffered write or by a store through a mapping, the invalidation fails;
+the kernels of that time then put the error in the place of \"queued\", completed the request a second
+time, and crashed.
 
 Writers: libaio and io_uring with O_DIRECT, several large requests outstanding, and a buffered writer,
-all at random places of one file. Readers: buffered, direct and mapped, smaller blocks.
+and a writer by mmap with smaller blocks, all at random places of one file. Readers: buffered, direct
+and mapped, smaller blocks.
 
 On an ordinary file system an old value here is a collision: the kernel does not promise that a direct
 write survives a buffered writer of the same pages. Where it is promised it is a violation.",
@@ -43,7 +45,7 @@ fn plan(bench: &Bench<'_>) -> Plan {
         sizes: large,
         within: 0..len,
     };
-    let reads = Aim::Blocks {
+    let small = Aim::Blocks {
         sizes: vec![LEAST, 4 * LEAST],
         within: 0..len,
     };
@@ -54,15 +56,16 @@ fn plan(bench: &Bench<'_>) -> Plan {
             WorkerPlan::write(Engine::LIBAIO, writes.clone(), depth),
             WorkerPlan::write(Engine::URING, writes.clone(), depth),
             WorkerPlan::write(Engine::BUFFERED, writes.clone(), 1),
-            WorkerPlan::read(Engine::BUFFERED, reads.clone(), 1),
-            WorkerPlan::read(Engine::DIRECT, reads.clone(), 1),
-            WorkerPlan::read(Engine::MMAP, reads.clone(), 1),
+            WorkerPlan::write(Engine::MMAP, small.clone(), 1),
+            WorkerPlan::read(Engine::BUFFERED, small.clone(), 1),
+            WorkerPlan::read(Engine::DIRECT, small.clone(), 1),
+            WorkerPlan::read(Engine::MMAP, small.clone(), 1),
         ],
         extras: vec![
             WorkerPlan::write(Engine::URING_BUFFERED, writes.clone(), depth),
-            WorkerPlan::read(Engine::URING, reads.clone(), depth),
+            WorkerPlan::read(Engine::URING, small.clone(), depth),
             WorkerPlan::write(Engine::DIRECT, writes, 1),
-            WorkerPlan::read(Engine::LIBAIO, reads, depth),
+            WorkerPlan::read(Engine::LIBAIO, small, depth),
         ],
         disturbers: Vec::new(),
         start: Start::Filled,
