@@ -18,7 +18,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # Setting up, mounting, checking and the bounds of single tests come on top of a race.
 AROUND_A_RACE = 150
 FIELDS = {"Bug": True, "Breaks": True, "Caught-by": True, "Kernel": True, "Budget": True,
-          "Subset": False}
+          "Seen-by": False, "Subset": False}
+# Who can see a bug, by what the words for it begin with.
+WITNESSES = {"suite": ("test ", "diofs-suite "), "diorace": ("diorace ",), "kernel": ("kernel: ",)}
 PROMISES = {f"C{number}" for number in range(1, 13)}
 
 
@@ -46,6 +48,7 @@ class Mutant:
     races: tuple
     kernels: tuple
     budget: int
+    seen_by: tuple
     subset: str
 
     def guest_seconds(self):
@@ -91,8 +94,11 @@ def parse(name, text):
     kernels = tuple(fields["Kernel"][0].split())
     if not {"stock", "debug"}.issuperset(kernels):
         raise HeadError(f"'Kernel: {fields['Kernel'][0]}' should be stock, debug or both")
+    seen_by = tuple(fields.get("Seen-by", [""])[0].split())
+    if not set(WITNESSES).issuperset(seen_by):
+        raise HeadError(f"'Seen-by: {fields['Seen-by'][0]}' should be of {', '.join(WITNESSES)}")
     return Mutant(name, fields["Bug"][0], breaks, tuple(map(race_of, fields["Caught-by"])),
-                  kernels, int(fields["Budget"][0]), fields.get("Subset", [""])[0])
+                  kernels, int(fields["Budget"][0]), seen_by, fields.get("Subset", [""])[0])
 
 
 def load(name):

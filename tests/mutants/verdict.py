@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the guests of a mutant have shown.
 
-    verdict.py seed DIRECTORY STATUS         one guest: what caught the bug, or nothing
+    verdict.py seed DIRECTORY STATUS NAME    one guest: what caught the bug, or nothing
     verdict.py table [--save] NAME/KERNEL...  all guests of these mutants, as a table
 
 DIRECTORY is what scripts/vm left of a guest and STATUS its exit status. The exit
@@ -97,23 +97,35 @@ def seeds(mutant, kernel):
     return found
 
 
+def entry(race, tries, who):
+    """How often and how fast a race caught the bug, by its earliest catches that `who` tells of."""
+    found = [next((catch for catch in catches if catch[0].startswith(who)), None) for catches in tries]
+    found = list(filter(None, found))
+    return {"race": race, "tries": len(tries), "caught": len(found),
+            "by": found[0][0] if found else None, "seconds": median(catch[1] for catch in found)}
+
+
+def entries(race, tries, witnesses):
+    """An entry for each of the witnesses that has seen something, or one that says that none has."""
+    found = [entry(race, tries, who) for who in witnesses]
+    return [told for told in found if told["caught"]] or found[:1]
+
+
 def summary(name, kernel):
     """A row: for each race what caught the bug, and the median of the seconds."""
     mutant = patches.load(name)
     guests = seeds(name, kernel)
     by_race = {}
     for race in (race for races in guests for race in races):
-        by_race.setdefault(race["race"], []).append(race["caught"][0] if race["caught"] else None)
+        by_race.setdefault(race["race"], []).append(race["caught"])
     firsts = [min((race["caught"][0][1] for race in races if race["caught"]), default=None)
               for races in guests]
+    witnesses = patches.WITNESSES.values() if mutant.seen_by else ("",)
     return {
         "mutant": name, "kernel": kernel, "bug": mutant.bug, "breaks": list(mutant.breaks),
         "seeds": len(guests), "caught": sum(first is not None for first in firsts),
         "seconds": median(first for first in firsts if first is not None),
-        "races": [{"race": race, "tries": len(catches), "caught": len(list(filter(None, catches))),
-                   "by": next((catch[0] for catch in catches if catch), None),
-                   "seconds": median(catch[1] for catch in catches if catch)}
-                  for race, catches in by_race.items()],
+        "races": [told for race, tries in by_race.items() for told in entries(race, tries, witnesses)],
     }
 
 
@@ -123,13 +135,25 @@ def median(seconds):
     return round(statistics.median(seconds), 1) if seconds else None
 
 
-def judge(directory, status):
+def blind(races, wanted):
+    """Those of `wanted` who saw nothing."""
+    said = [what for race in races for what, _ in race["caught"]]
+    return [who for who in wanted if not any(what.startswith(patches.WITNESSES[who]) for what in said)]
+
+
+def wanted_for(name, status):
+    """Who has to see the bug of a mutant. Of a guest that has died only the log can tell."""
+    wanted = patches.load(name).seen_by if name in patches.all_names() else ()
+    return tuple(who for who in wanted if who == "kernel" or status not in HOW_GUESTS_END)
+
+
+def judge(directory, status, wanted):
     """Writes the verdict on one guest down, and says it in a line."""
     races = guest(directory, status)
     with open(os.path.join(directory, "verdict.json"), "w", encoding="utf-8") as file:
         json.dump(races, file, indent=1)
-    caught = [f"after {race['caught'][0][1]} s, {race['caught'][0][0][:100]} [{race['race']}]"
-              for race in races if race["caught"]]
+    caught = [f"after {seconds} s, {what[:100]} [{race['race']}]"
+              for race in races for what, seconds in race["caught"][:None if wanted else 1]]
     broken = [f"{race['race']}: {race['broken']}" for race in races if race["broken"]]
     if broken and not caught:
         print("a race could not be run; " + "; ".join(broken))
@@ -137,6 +161,9 @@ def judge(directory, status):
     if not races:
         print("no race began")
         return 3
+    if caught and blind(races, wanted):
+        print(f"not seen by {', '.join(blind(races, wanted))}, but {'; '.join(caught)}")
+        return 1
     print("; ".join(caught) or f"nothing, by {', '.join(race['race'] for race in races)}")
     return 0 if caught else 1
 
@@ -145,7 +172,8 @@ def main():
     """See above."""
     command, *arguments = sys.argv[1:]
     if command == "seed":
-        sys.exit(judge(arguments[0], int(arguments[1])))
+        directory, status, name = arguments
+        sys.exit(judge(directory, int(status), wanted_for(name, int(status))))
     rows = [summary(*name.split("/")) for name in arguments if name != "--save"]
     print(show(rows))
     with open(os.path.join(OUT, "results.json"), "w", encoding="utf-8") as file:
