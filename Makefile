@@ -45,7 +45,8 @@ power-loss: modules tools
 	@$S/power-loss
 
 bare: tools
-	@$S/vm --timeout 4500 --name bare -- env LOWERS="$(LOWERS)" SECONDS_EACH=60 \
+	@$S/vm --timeout 4500 --name bare -- env LOWERS="$(LOWERS)" \
+		SECONDS_EACH="$(or $(SECONDS_EACH),60)" \
 		SEEDS="$(or $(SEEDS),1 2 3 4 5)" python3 -B tests/guest/bare.py
 
 bench:

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """diorace on filesystems as they are: no false alarm where nothing may collide.
 
-Each scenario (SCENARIOS, default everything) runs for SECONDS on each of
-LOWERS with each of SEEDS; a violation is a failure, a collision is noted.
-Without LOWERS: ext2 ext3 ext4 xfs btrfs tmpfs overlay.
+Each scenario (SCENARIOS, default everything) runs for SECONDS_EACH (5) on each
+of LOWERS with each of SEEDS (1); a violation is a failure, a collision is noted.
+Without LOWERS: ext2 ext3 ext4 xfs btrfs tmpfs overlay. PROFILE is that of
+diorace, DIORACE another binary of it.
 OVER=diofs races through diofs over each lower instead, where a collision is a
 failure as well. Each race takes about 15 seconds more than it races.
 """

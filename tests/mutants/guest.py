@@ -58,9 +58,9 @@ class Clock:
         to_kernel_log(f"begin {self.race}")
         self.begin = time.monotonic()
 
-    def stop(self):
-        """Something was seen now, though the command goes on."""
-        self.stopped = self.stopped or time.monotonic()
+    def stop(self, moment=None):
+        """Something was seen, now or at that moment, though the command goes on."""
+        self.stopped = self.stopped or moment or time.monotonic()
 
     def seconds(self):
         """From the beginning until something was seen, or until now."""
@@ -104,9 +104,10 @@ def suite(race, budget, seed, clock, _patient):
         raise Caught(f"diofs-suite ends with {status}")
 
 
-def diorace_round(race, upper, seconds, seed):
+def diorace_round(race, upper, seconds, seed, clock):
     """One run of diorace; a verdict other than legal gives the bug away."""
     path = os.path.join(OUT, "diorace.json")
+    begin = time.monotonic()
     status, output = run(
         [DIORACE, "run", upper, "--scenario", race.names[0], "--duration", str(seconds),
          "--seed", str(seed), "--profile", "strict", "--until", "collision", "--grace", str(30 * PATIENCE),
@@ -114,26 +115,33 @@ def diorace_round(race, upper, seconds, seed):
         timeout=seconds + 120)
     print(re.sub("^", "    ", output, flags=re.M), flush=True)
     if status in (1, 2):
-        raise Caught(f"diorace {race.names[0]}: {told(path) or f'status {status}'}")
+        found, first = told(path)
+        if first is not None:
+            # What comes after it is the waiting for requests that never complete, and the report.
+            clock.stop(begin + first)
+        raise Caught(f"diorace {race.names[0]}: {found or f'status {status}'}")
     if status:
         raise Broken(f"diorace ends with status {status}: {output.strip().splitlines()[-1:]}")
 
 
 def told(path):
-    """What a result of diorace says is wrong, in a few words."""
+    """What a result of diorace says is wrong, in a few words, and when it was first seen."""
     try:
         with open(path, encoding="utf-8") as file:
             scenarios = json.load(file)["scenarios"]
     except (OSError, ValueError):
-        return ""
-    words = []
+        return "", None
+    words, firsts = [], []
     for scenario in scenarios:
+        firsts += [scenario[first] for first in ("first_violation", "first_collision")]
         for what in ("violations", "collisions", "refused", "errors"):
             count = scenario.get(what)
             if count:
                 words.append(f"{what} {json.dumps(count)}" if not isinstance(count, list)
                              else f"{len(count)} {what}")
-    return ", ".join(words)[:200]
+    firsts = [first for first in firsts if first is not None]
+    # With several scenarios one after the other, the times are those of each.
+    return ", ".join(words)[:200], min(firsts) if len(scenarios) == 1 and firsts else None
 
 
 def counters_look_bad():
@@ -151,7 +159,7 @@ def diorace(race, budget, seed, clock, patient):
         clock.start()
         while clock.seconds() < budget:
             seconds = budget if race.names[0] == "all" else ROUND_SECONDS
-            diorace_round(race, upper, seconds, seed * 1000 + rounds)
+            diorace_round(race, upper, seconds, seed * 1000 + rounds, clock)
             rounds += 1
             suspicious = counters_look_bad()
             if suspicious and not patient:

@@ -141,10 +141,13 @@ def blind(races, wanted):
     return [who for who in wanted if not any(what.startswith(patches.WITNESSES[who]) for what in said)]
 
 
-def wanted_for(name, status):
-    """Who has to see the bug of a mutant. Of a guest that has died only the log can tell."""
+def wanted_for(name, directory, status):
+    """Who has to see the bug of a mutant. When the kernel has crashed, programs may never come to
+    say what they saw, and only the log can tell."""
     wanted = patches.load(name).seen_by if name in patches.all_names() else ()
-    return tuple(who for who in wanted if who == "kernel" or status not in HOW_GUESTS_END)
+    with open(os.path.join(directory, "kernel.log"), encoding="utf-8", errors="replace") as file:
+        crashed = status in HOW_GUESTS_END or re.search("Oops: |Kernel panic", file.read())
+    return tuple(who for who in wanted if who == "kernel" or not crashed)
 
 
 def judge(directory, status, wanted):
@@ -173,7 +176,7 @@ def main():
     command, *arguments = sys.argv[1:]
     if command == "seed":
         directory, status, name = arguments
-        sys.exit(judge(directory, int(status), wanted_for(name, int(status))))
+        sys.exit(judge(directory, int(status), wanted_for(name, directory, int(status))))
     rows = [summary(*name.split("/")) for name in arguments if name != "--save"]
     print(show(rows))
     with open(os.path.join(OUT, "results.json"), "w", encoding="utf-8") as file:

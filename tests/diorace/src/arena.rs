@@ -37,7 +37,7 @@ pub struct Geometry {
     pub align: u64,
     /// Memory alignment of direct I/O.
     pub memory: usize,
-    /// Preferred block size of the file system.
+    /// Preferred block size of the filesystem.
     pub block: u64,
     /// Size of a page of memory.
     pub page: u64,
@@ -128,7 +128,7 @@ impl Arena {
         file.fsync().map_err(|errno| no_room(errno, 65536))?;
         let direct = match File::open(&path, true) {
             Err(error) if error.errno() == Some(Errno::EINVAL) => {
-                return Err(Lacking("this file system has no O_DIRECT".into()).into());
+                return Err(Lacking("this filesystem has no O_DIRECT".into()).into());
             }
             other => other?,
         };

@@ -31,7 +31,7 @@ pub struct Settings {
     pub threads: Option<usize>,
     /// Requests outstanding.
     pub depth: Option<usize>,
-    /// What the file system is held to.
+    /// What the filesystem is held to.
     pub profile: Profile,
     /// Which threads take part.
     pub wanted: Wanted,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! On what file system a directory lies.
+//! On what filesystem a directory lies.
 
 use std::fs;
 use std::path::Path;
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::ProfileArg;
 
-/// A directory and the file system that it is on, for the report.
+/// A directory and the filesystem that it is on, for the report.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Place {
     /// The directory.
     pub path: String,
-    /// Type of the file system, as in /proc/self/mountinfo.
+    /// Type of the filesystem, as in /proc/self/mountinfo.
     pub fstype: String,
     /// What is mounted.
     pub source: String,
-    /// Mount options of the file system.
+    /// Mount options of the filesystem.
     pub options: String,
     /// Release of the running kernel.
     pub kernel: String,
@@ -48,7 +48,7 @@ impl Place {
         })
     }
 
-    /// What to hold the file system to.
+    /// What to hold the filesystem to.
     pub fn profile(&self, wish: ProfileArg) -> Profile {
         match wish {
             ProfileArg::Strict => Profile::Strict,

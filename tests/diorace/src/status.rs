@@ -17,7 +17,7 @@ pub enum Status {
     Legal,
     /// Something forbidden was seen.
     Violation,
-    /// Direct and cached I/O collided where nothing forbids it, or the file system refused.
+    /// Direct and cached I/O collided where nothing forbids it, or the filesystem refused.
     Collision,
     /// The environment lacks something, so nothing can be said.
     Lacking,

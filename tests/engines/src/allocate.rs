@@ -42,7 +42,7 @@ impl File {
     /// fallocate(2).
     ///
     /// # Errors
-    /// What fallocate returns; `EOPNOTSUPP` where the file system has no such thing.
+    /// What fallocate returns; `EOPNOTSUPP` where the filesystem has no such thing.
     pub fn fallocate(&self, how: Allocate, offset: u64, len: u64) -> Result<(), Errno> {
         let (at, n) = (offset as libc::off64_t, len as libc::off64_t);
         // SAFETY: no pointers involved.

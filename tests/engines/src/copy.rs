@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-//! copy_file_range(2): by way of another file of the same file system.
+//! copy_file_range(2): by way of another file of the same filesystem.
 //!
 //! A write puts its words into the other file and has the kernel copy them to their place; a read has
-//! the kernel copy into the other file and reads it there. Where the file system can, the two files
+//! the kernel copy into the other file and reads it there. Where the filesystem can, the two files
 //! share extents afterwards, until one of them is written.
 
 use std::fs;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Whether direct I/O really passes the page cache by.
 //!
-//! `O_DIRECT` is a wish: a file system may serve it through the page cache. After reads of a range
+//! `O_DIRECT` is a wish: a filesystem may serve it through the page cache. After reads of a range
 //! that was not cached, pages of it in the cache prove that; none prove the opposite. A write through
 //! the cache may clean up behind itself, but it dirties pages, which the kernel counts for the whole
 //! machine: if fewer were dirtied meanwhile than were written, the write was direct. If more were, it

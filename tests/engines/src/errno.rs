@@ -22,7 +22,7 @@ impl Errno {
     pub const EOPNOTSUPP: Errno = Errno(libc::EOPNOTSUPP);
     /// No space.
     pub const ENOSPC: Errno = Errno(libc::ENOSPC);
-    /// Read-only file system.
+    /// Read-only filesystem.
     pub const EROFS: Errno = Errno(libc::EROFS);
     /// Over quota.
     pub const EDQUOT: Errno = Errno(libc::EDQUOT);

@@ -27,7 +27,7 @@ pub enum Path {
     Vmsplice,
     /// sendfile(2): from the file to a socket, from memory to the file.
     Sendfile,
-    /// copy_file_range(2) to and from another file of the same file system.
+    /// copy_file_range(2) to and from another file of the same filesystem.
     CopyRange,
 }
 

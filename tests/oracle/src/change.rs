@@ -64,7 +64,7 @@ pub enum Change {
 pub enum Changed {
     /// It succeeded.
     Done,
-    /// The file system refused it: nothing happened.
+    /// The filesystem refused it: nothing happened.
     Refused,
     /// It failed: any part of it may have happened.
     Failed,

@@ -48,7 +48,7 @@ impl History {
 }
 
 impl History {
-    /// How much an old or a torn value weighs at a place: it may be a collision on a file system that
+    /// How much an old or a torn value weighs at a place: it may be a collision on a filesystem that
     /// does not promise otherwise.
     pub fn severity_at(&self, offset: u64) -> Severity {
         let bare = self.config.profile == Profile::Bare;

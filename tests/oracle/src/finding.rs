@@ -67,7 +67,7 @@ impl Class {
 pub enum Severity {
     /// Unusual, and nowhere forbidden.
     Warning,
-    /// Direct and cached writers of one folio got in each other's way, which the file system does
+    /// Direct and cached writers of one folio got in each other's way, which the filesystem does
     /// not promise to prevent.
     Collision,
     /// Forbidden.

@@ -40,7 +40,7 @@ pub struct Config {
     /// Size at the beginning if it will change; content beyond it reads as zero once the file has
     /// grown. Without it the file has its greatest length for ever.
     pub size: Option<u64>,
-    /// What the file system promises.
+    /// What the filesystem promises.
     pub profile: Profile,
     /// What lies in different parts of this size shares no folio; see [`crate::granule`].
     pub granule: u64,

@@ -4,7 +4,7 @@
 //! Many threads write one file at once, through the page cache, around it and through mappings of
 //! it, while others read. No order is promised between operations that overlap in time, so nobody
 //! can say *the* right content; but for every word and every read there is a *set* of right
-//! contents, and this crate computes it. It performs no I/O and knows no file system: it is told
+//! contents, and this crate computes it. It performs no I/O and knows no filesystem: it is told
 //! when writes begin and end and what reads returned.
 //!
 //! # The rules

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Where a file system may be held to the rules.
+//! Where a filesystem may be held to the rules.
 //!
 //! Linux promises little about direct writes beside cached writers: the final invalidation of the
 //! page cache is best effort, and its grain is the folio, up to two megabytes. Where both kinds of
@@ -25,7 +25,7 @@ pub fn granule(page: u64) -> u64 {
 /// to the rest of it through the cache.
 pub(crate) const PAGE: u64 = 4096;
 
-/// What the file system under test promises.
+/// What the filesystem under test promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// Direct and cached writers of one folio may collide; everything else holds.

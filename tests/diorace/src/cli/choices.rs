@@ -14,7 +14,7 @@ use crate::bench::{Settings, Wanted};
 use crate::cli::parse::{bytes, seconds};
 use crate::place::Place;
 
-/// What the file system is held to.
+/// What the filesystem is held to.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize, JsonSchema,
 )]
@@ -71,7 +71,7 @@ pub struct Choices {
     #[serde(default)]
     pub engines: Vec<String>,
 
-    /// What the file system is held to.
+    /// What the filesystem is held to.
     #[arg(long, value_enum, default_value_t = ProfileArg::Auto)]
     pub profile: ProfileArg,
 

@@ -16,7 +16,7 @@ pub use parse::nearest;
 
 use crate::status::Status;
 
-/// Races direct, buffered, mapped and asynchronous I/O on one file of any file system, and proves
+/// Races direct, buffered, mapped and asynchronous I/O on one file of any filesystem, and proves
 /// the result legal or not.
 ///
 /// Every 8-byte word written says which write made it and where it belongs. From the order in which
@@ -36,13 +36,13 @@ const EXAMPLES: &str = "\
 Exit codes:
   0  everything that was read was legal
   1  a violation: content, size or a hang that nothing excuses
-  2  a collision: direct and cached I/O got in each other's way where the file system does not
+  2  a collision: direct and cached I/O got in each other's way where the filesystem does not
      promise otherwise, or it refused a request
   3  the environment lacks something, so nothing can be said
   4  the tool itself failed, or was called wrongly
 
 Examples:
-  Is this file system affected when direct and cached I/O mix? One minute, plain words:
+  Is this filesystem affected when direct and cached I/O mix? One minute, plain words:
     diorace doctor /mnt/data
   All scenarios, 30 seconds each:
     diorace run /mnt/data
@@ -55,7 +55,7 @@ Examples:
   The same requests again, in the recorded order:
     diorace run /mnt/data -s false-sharing --seed 7 --record race.log
     diorace replay race.log /mnt/data --in-order
-  In CI, where collisions of an ordinary file system are no failure:
+  In CI, where collisions of an ordinary filesystem are no failure:
     diorace run . -d 10 --junit diorace.xml || [ $? = 2 ]
   Proof that violations would be seen:
     diorace selftest";
@@ -65,7 +65,7 @@ Examples:
 pub enum Command {
     /// Race I/O on files in a directory and give a verdict.
     Run(RunArgs),
-    /// Find out whether a file system is affected when direct and cached I/O mix: one minute, plain
+    /// Find out whether a filesystem is affected when direct and cached I/O mix: one minute, plain
     /// words.
     Doctor(DoctorArgs),
     /// Make the requests of a recorded run again.
@@ -94,7 +94,7 @@ pub enum Command {
 /// Arguments of `run`.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// Directory on the file system under test. Files are made in a new directory below it and
+    /// Directory on the filesystem under test. Files are made in a new directory below it and
     /// removed at the end; nothing else is touched.
     pub dir: PathBuf,
 
@@ -107,12 +107,14 @@ pub struct RunArgs {
     pub outputs: Outputs,
 
     /// Run so many times with consecutive seeds, and say how often and how soon something is found,
-    /// with confidence intervals; if nothing is found, what that proves.
+    /// with confidence intervals; if nothing is found, what that proves. Of the outputs only --json
+    /// goes with it.
     #[arg(long, value_name = "NUMBER", conflicts_with_all = ["minimise", "record", "html", "junit"],
           value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: Option<u32>,
 
-    /// If something is found, look for the smallest command line that still finds it.
+    /// If something is found, look for the smallest command line that still finds it. No output
+    /// file and no --keep goes with it.
     #[arg(long, conflicts_with_all = ["record", "html", "junit", "json"])]
     pub minimise: bool,
 
@@ -164,7 +166,7 @@ pub struct ReplayArgs {
 /// Arguments of `doctor`.
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
-    /// Directory on the file system to be examined.
+    /// Directory on the filesystem to be examined.
     pub dir: PathBuf,
 
     /// Seconds in all.

@@ -11,7 +11,7 @@ use crate::report::{Report, SCHEMA, VERSION};
 use crate::status::{Status, say};
 
 /// Puts results side by side. The verdict is that of the columns that were held to strict rules, or
-/// of all if none was: that an ordinary file system collides is no failure of the one beside it.
+/// of all if none was: that an ordinary filesystem collides is no failure of the one beside it.
 pub fn compare(args: &CompareArgs) -> Result<Status> {
     let columns: Result<Vec<Column>> = args.columns.iter().map(|column| read(column)).collect();
     let columns = columns?;

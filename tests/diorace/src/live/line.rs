@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Progress on a terminal, nothing elsewhere.
+//! Progress on a terminal; elsewhere only what has to be known at once.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -26,6 +26,8 @@ const REST: usize = 14;
 #[derive(Debug)]
 pub struct Line {
     bar: Option<ProgressBar>,
+    /// Whether anything is to be said at all.
+    wanted: bool,
     scenario: String,
     duration: Duration,
     /// Scenarios that come after this one.
@@ -53,6 +55,7 @@ impl Line {
         });
         Self {
             bar,
+            wanted: settings.live,
             scenario,
             duration,
             after: all.saturating_sub(nth) as u32,
@@ -66,6 +69,15 @@ impl Line {
         if let Some(bar) = &self.bar {
             bar.set_message(what.to_owned());
             bar.tick();
+        }
+    }
+
+    /// Says what stays to be read: a machine that dies leaves no report.
+    pub fn call_out(&self, what: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(format!("{}: {what}", self.scenario)),
+            None if self.wanted => eprintln!("{}: {what}", self.scenario),
+            None => {}
         }
     }
 

@@ -61,8 +61,11 @@ impl Live {
         self.sampler.look(pulses, elapsed, found);
         self.line.look(pulses, elapsed, found);
         let (violations, collisions) = found;
-        if violations > 0 {
-            self.first_violation.get_or_insert(elapsed);
+        if violations > 0 && self.first_violation.is_none() {
+            self.first_violation = Some(elapsed);
+            let seconds = elapsed.as_secs_f64();
+            self.line
+                .call_out(&format!("a violation after {seconds:.1} s"));
         }
         if collisions > 0 {
             self.first_collision.get_or_insert(elapsed);

@@ -48,7 +48,7 @@ pub enum Start {
 /// One thread that changes the size, or content without data.
 #[derive(Clone, Debug)]
 pub struct ChangePlan {
-    /// What it does, at random; what the file system refuses is noted and left out.
+    /// What it does, at random; what the filesystem refuses is noted and left out.
     pub ways: Vec<Way>,
     /// The part of the file.
     pub within: Range<u64>,
@@ -58,7 +58,7 @@ pub struct ChangePlan {
     pub most: u64,
     /// Microseconds between two calls, on average.
     pub pause: u64,
-    /// It is still this race where the file system can do none of it.
+    /// It is still this race where the filesystem can do none of it.
     pub optional: bool,
 }
 
@@ -103,7 +103,7 @@ pub struct WorkerPlan {
     pub together: bool,
     /// Its requests lie in memory of one kind.
     pub plain: bool,
-    /// It asks for direct I/O that the file system may turn into cached I/O without a word.
+    /// It asks for direct I/O that the filesystem may turn into cached I/O without a word.
     pub may_fall_back: bool,
 }
 

@@ -45,7 +45,7 @@ fn dirty_free_blocks(bench: &Bench<'_>, len: u64) -> Result<()> {
 
 fn unreserved(errno: Errno, len: u64) -> anyhow::Error {
     match errno {
-        Errno::EOPNOTSUPP => Lacking("this file system cannot reserve blocks".into()).into(),
+        Errno::EOPNOTSUPP => Lacking("this filesystem cannot reserve blocks".into()).into(),
         errno => no_room(errno, len),
     }
 }

@@ -30,7 +30,7 @@ pub fn render(columns: &[Column]) -> String {
         columns.iter().map(|(label, _)| label.clone()),
     );
     let facts: [(&str, Fact); 4] = [
-        ("file system", |r| r.place.fstype.clone()),
+        ("filesystem", |r| r.place.fstype.clone()),
         ("held to", |r| r.profile.clone()),
         ("kernel", |r| r.place.kernel.clone()),
         ("seed", |r| r.seed.to_string()),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The result as JUnit XML: a test case for each scenario.
 //!
-//! A violation is a failure. A collision is none: under the profile `bare` it is what the file system
+//! A violation is a failure. A collision is none: under the profile `bare` it is what the filesystem
 //! does not promise to prevent, and `strict` makes it a violation. It is in the properties and the
 //! output of its test case.
 

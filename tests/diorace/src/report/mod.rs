@@ -105,7 +105,7 @@ pub struct ScenarioReport {
     pub checking_seconds: f64,
     /// Failed operations by error.
     pub errors: BTreeMap<String, u64>,
-    /// Requests that the file system refused with EIO.
+    /// Requests that the filesystem refused with EIO.
     pub refused: u64,
     /// Violations by class; absent classes have none.
     pub violations: BTreeMap<String, u64>,

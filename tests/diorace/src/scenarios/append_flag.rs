@@ -29,7 +29,7 @@ both ways: every acknowledged record must be there once and whole, nothing else 
 be that of all of them.
 
 A log that is appended to by several processes relies on it: write(2) promises that going to the end and
-writing there are one step. On XFS direct appends of whole blocks overwrite each other (Linux 6.18).",
+writing there are one step. On XFS direct appends of whole blocks overwrite each other (Linux 6.18 and 7.3).",
     kind: Kind::Own(run),
 };
 

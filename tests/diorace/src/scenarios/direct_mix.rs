@@ -11,7 +11,7 @@ use crate::scenarios::{Kind, Scenario};
 const ABOUT: &str = "\
 One thread with one direct engine and 32 requests outstanding, half of them reads and half writes, one
 block each at random places. Nobody uses the page cache, so every word is in the strict zone on every
-file system; and as the load is the one that fio makes with --rw=randrw --direct=1 --iodepth=32, the
+filesystem; and as the load is the one that fio makes with --rw=randrw --direct=1 --iodepth=32, the
 operations a second beside fio's show what writing and judging each word costs.";
 
 pub static LIBAIO: Scenario = Scenario {

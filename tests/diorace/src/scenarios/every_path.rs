@@ -24,8 +24,8 @@ side, as small as direct I/O allows, so that pages are shared. Engines take turn
 meanwhile the cache is fetched, dropped and written back in every way, and fsync, fdatasync and syncfs
 called. (The page cache of the whole machine is dropped about once a second, if you are root.)
 
-What the machine or the file system lacks is left out and named. Old values in the third part are
-collisions on an ordinary file system; everything else is a violation.",
+What the machine or the filesystem lacks is left out and named. Old values in the third part are
+collisions on an ordinary filesystem; everything else is a violation.",
     kind: Kind::Race(plan),
 };
 

@@ -16,11 +16,11 @@ pub static SCENARIO: Scenario = Scenario {
     about: "\
 One thread for each engine reads and writes at random, of any size from the least that it can to 64 KiB.
 The file has four parts, at multiples of the greatest folio (2 MiB where pages have 4 KiB) so that they share none. To the first only direct
-writers write, to the second only cached ones; these two must be right on every file system. To the third
+writers write, to the second only cached ones; these two must be right on every filesystem. To the third
 everybody writes, and to the fourth also somebody who punches and zeroes. Readers of every mode read all
 of it; others drop, fetch and write back the cache by every advice the kernel takes, and sync.
 
-In the third and fourth part an old value is a collision on a file system that does not promise otherwise.
+In the third and fourth part an old value is a collision on a filesystem that does not promise otherwise.
 Where it is promised it is a violation.",
     kind: Kind::Race(plan),
 };

@@ -19,7 +19,7 @@ it puts the old content of its other bytes over what a direct write has put ther
 write was acknowledged, and is gone.
 
 In the first half of the file the places are as small as direct I/O allows (usually 512 bytes, eight
-writers a page), in the second half they are blocks of the file system, which share a page or a folio.
+places a page, of which six are written), in the second half they are blocks of the filesystem, which share a page or a folio.
 Writers: libaio, io_uring and pwrite with O_DIRECT; pwrite, io_uring and stores through the cache. Readers
 in every mode look at whole pages, and the cache is dropped, fetched and written back all the time.
 

@@ -21,7 +21,7 @@ Writers: libaio and io_uring with O_DIRECT, several large requests outstanding, 
 and a writer by mmap with smaller blocks, all at random places of one file. Readers: buffered, direct
 and mapped, smaller blocks.
 
-On an ordinary file system an old value here is a collision: the kernel does not promise that a direct
+On an ordinary filesystem an old value here is a collision: the kernel does not promise that a direct
 write survives a buffered writer of the same pages. Where it is promised it is a violation.",
     kind: Kind::Race(plan),
 };

@@ -15,7 +15,7 @@ pub static DIRECT: Scenario = Scenario {
 Several writers with O_DIRECT, synchronous and asynchronous, at random places that overlap; readers
 through the cache, around it and through mappings. Overlapping writes may end in any order, so each word
 may come from any of them; but it must come from one that is not superseded. Nobody writes through the
-cache, so nothing excuses an old value on any file system.
+cache, so nothing excuses an old value on any filesystem.
 
 It stands for stale cached pages after direct writes: the completion of an asynchronous direct write did
 not invalidate the cache until 332391a9935d (2017, xfstests generic/451), and iomap did not at all until

@@ -52,7 +52,7 @@ pub static APPEND: Scenario = Scenario {
     name: "append-race",
     title: "asynchronous direct writes that extend a file against reads at its end",
     about: "\
-Several direct writers extend the file block after block, some smaller than a block of the file system;
+Several direct writers extend the file block after block, some smaller than a block of the filesystem;
 readers in every mode are right behind them. Whatever a read returns must have been written, or be zeroes
 where no write was acknowledged yet; it must be as much as the file had. When the file is full it is
 truncated to nothing and grows again.

@@ -32,7 +32,7 @@ scenario!(
     "neighbouring sectors of one block, direct beside cached",
     "\
 Each writer owns every sixth unit of direct I/O (usually 512 bytes), so that several share a block of the
-file system and a page of the cache. Writers: libaio, io_uring and pwrite with O_DIRECT; pwrite, io_uring
+filesystem and a page of the cache. Writers: libaio, io_uring and pwrite with O_DIRECT; pwrite, io_uring
 and stores through the cache.
 
 A direct write smaller than a block must not rewrite the rest of the block from stale memory (xfstests
@@ -44,9 +44,9 @@ its other bytes with it. The latter is a collision where nobody promises otherwi
 scenario!(
     BLOCK,
     "sharing-block",
-    "neighbouring blocks of the file system, direct beside cached",
+    "neighbouring blocks of the filesystem, direct beside cached",
     "\
-As sharing-sector, with a block of the file system (st_blksize) for each writer. Where a block is as
+As sharing-sector, with a block of the filesystem (st_blksize) for each writer. Where a block is as
 large as a page, the page cache writes nothing back that it was not given, unless it uses larger folios.",
     |bench| bench.geometry.block
 );
@@ -78,7 +78,7 @@ scenario!(
     "neighbouring 2 MiB, direct beside cached",
     "\
 As sharing-sector, with 2 MiB for each writer, at multiples of 2 MiB (128 MiB where a page has 64 KiB). No
-folio is larger, so the writers share nothing, and nothing excuses an old value: whatever is found is a violation on every file system.",
+folio is larger, so the writers share nothing, and nothing excuses an old value: whatever is found is a violation on every filesystem.",
     |bench| bench.geometry.granule()
 );
 
