@@ -29,6 +29,7 @@ struct timespec64 diofs_helper_inode_get_mtime(const struct inode *inode);
 struct timespec64 diofs_helper_inode_get_ctime(const struct inode *inode);
 void diofs_helper_inode_set_atime(struct inode *inode, struct timespec64 ts);
 void diofs_helper_inode_set_mtime(struct inode *inode, struct timespec64 ts);
+void diofs_helper_kiocb_start_write(struct kiocb *iocb);
 void diofs_helper_kiocb_end_write(struct kiocb *iocb);
 void diofs_helper_sb_start_write(struct super_block *sb);
 bool diofs_helper_sb_start_write_trylock(struct super_block *sb);
@@ -43,6 +44,8 @@ struct mnt_idmap *diofs_helper_mnt_idmap(const struct vfsmount *mnt);
 unsigned int diofs_helper_file_mode(const struct file *file);
 void diofs_helper_file_mode_set(struct file *file, unsigned int mode);
 unsigned int diofs_helper_fop_flags(const struct file *file);
+void diofs_helper_fsnotify_access(struct file *file);
+void diofs_helper_fsnotify_modify(struct file *file);
 bool diofs_helper_is_nosec(const struct inode *inode);
 struct inode *diofs_helper_alloc_inode_sb(struct super_block *sb,
 					  struct kmem_cache *cache, gfp_t gfp);
@@ -114,5 +117,7 @@ unsigned long diofs_helper_local_throttle_save(void);
 void diofs_helper_local_throttle_restore(unsigned long flags);
 unsigned long diofs_helper_rlimit_fsize(void);
 void diofs_helper_cap_lower_sys_resource(struct cred *cred);
+void diofs_helper_init_work_onstack(struct work_struct *work, work_func_t func);
+void diofs_helper_destroy_work_on_stack(struct work_struct *work);
 
 #endif /* DIOFS_HELPERS_H */

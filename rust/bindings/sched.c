@@ -52,3 +52,13 @@ unsigned long diofs_helper_rlimit_fsize(void)
 {
 	return rlimit(RLIMIT_FSIZE);
 }
+
+void diofs_helper_init_work_onstack(struct work_struct *work, work_func_t func)
+{
+	INIT_WORK_ONSTACK(work, func);
+}
+
+void diofs_helper_destroy_work_on_stack(struct work_struct *work)
+{
+	destroy_work_on_stack(work);
+}

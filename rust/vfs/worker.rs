@@ -5,37 +5,16 @@
 //! C headers: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
 use crate::bindings;
-use kernel::{
-    ffi,
-    prelude::*,
-    sync::{
-        Arc,
-        Completion, //
-    },
-    workqueue::Queue, //
-};
+use core::mem::MaybeUninit;
+use kernel::prelude::*;
 
 /// What the running task keeps on its stack for the worker.
+#[repr(C)]
 struct Frame<F, R> {
+    // The first field, so that its address is that of the frame.
+    work: MaybeUninit<bindings::work_struct>,
     f: Option<F>,
     result: Option<R>,
-}
-
-/// A [`Frame`] without its types, to be sent to the worker.
-struct Job {
-    run: unsafe fn(*mut ffi::c_void),
-    frame: *mut ffi::c_void,
-}
-
-// SAFETY: The frame holds only what may be sent, and is used by one task at a time.
-unsafe impl Send for Job {}
-
-impl Job {
-    fn run(self) {
-        // SAFETY: `run` belongs to the type of `frame`, which the running task keeps until the
-        // worker is done.
-        unsafe { (self.run)(self.frame) };
-    }
 }
 
 /// Runs `f` on a system work queue and waits for it, whatever signals come.
@@ -43,30 +22,31 @@ impl Job {
 /// For a task that is being killed but must still have something done, which its own pending
 /// signal would cut short.
 ///
-/// Context: process context, may sleep. `f` must not need a lock that the caller holds.
+/// When this returns the worker has left this module's code for good.
 ///
-/// # Errors
-///
-/// `ENOMEM`; `f` did not run then.
+/// Context: process context, may sleep; not in a worker that reclaim depends on. `f` must not need
+/// a lock that the caller holds.
 pub fn run<R: Send, F: FnOnce() -> R + Send>(f: F) -> Result<R> {
     let mut frame = Frame {
+        work: MaybeUninit::uninit(),
         f: Some(f),
         result: None,
     };
-    let done = Arc::pin_init(Completion::new(), GFP_KERNEL)?;
-    let job = Job {
-        run: run_frame::<F, R>,
-        frame: core::ptr::from_mut(&mut frame).cast(),
-    };
-    let theirs = done.clone();
-    // `workqueue::system_unbound()` is the old name, which the kernel warns of.
-    // SAFETY: A C global, always available.
-    let queue = unsafe { Queue::from_raw(bindings::system_dfl_wq) };
-    queue.try_spawn(GFP_KERNEL, move || {
-        job.run();
-        theirs.complete_all();
-    })?;
-    done.wait_for_completion();
+    let raw = &raw mut frame;
+    // SAFETY: The frame stays where it is until `flush_work()` has seen the end of the worker's
+    // call; nobody else uses it meanwhile. The work is initialised here, queued once, and a static
+    // queue takes it.
+    unsafe {
+        let work = raw.cast::<bindings::work_struct>();
+        bindings::init_work_onstack(work, Some(run_frame::<F, R>));
+        bindings::queue_work_on(
+            bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
+            bindings::system_dfl_wq,
+            work,
+        );
+        bindings::flush_work(work);
+        bindings::destroy_work_on_stack(work);
+    }
     frame.result.ok_or(EIO)
 }
 
@@ -74,9 +54,10 @@ pub fn run<R: Send, F: FnOnce() -> R + Send>(f: F) -> Result<R> {
 ///
 /// # Safety
 ///
-/// `frame` points to a live `Frame<F, R>` that nobody else uses.
-unsafe fn run_frame<F: FnOnce() -> R, R>(frame: *mut ffi::c_void) {
-    // SAFETY: The caller guarantees the frame.
-    let frame = unsafe { &mut *frame.cast::<Frame<F, R>>() };
-    frame.result = frame.f.take().map(|f| f());
+/// `work` is that of a live `Frame<F, R>` that nobody else uses.
+unsafe extern "C" fn run_frame<F: FnOnce() -> R, R>(work: *mut bindings::work_struct) {
+    let frame = work.cast::<Frame<F, R>>();
+    // SAFETY: The caller guarantees the frame, of which the work is the first field. That one is
+    // the work queue's, which may look at it now.
+    unsafe { (*frame).result = (*frame).f.take().map(|f| f()) };
 }
