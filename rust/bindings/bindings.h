@@ -6,6 +6,7 @@
  */
 
 #include <linux/backing-dev.h>
+#include <linux/backing-file.h>
 #include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/exportfs.h>
@@ -26,11 +27,14 @@
 
 #define DIOFS_CONST(type, name) static const type DIOFS_CONST_##name = (__force type)(name)
 
+DIOFS_CONST(unsigned int, FMODE_READ);
 DIOFS_CONST(unsigned int, FMODE_WRITE);
 DIOFS_CONST(unsigned int, FMODE_NOWAIT);
 DIOFS_CONST(unsigned int, FMODE_CAN_ODIRECT);
 DIOFS_CONST(unsigned int, FMODE_NOCMTIME);
 DIOFS_CONST(unsigned int, FMODE_RANDOM);
+DIOFS_CONST(unsigned int, FMODE_NONOTIFY);
+DIOFS_CONST(unsigned int, FMODE_NONOTIFY_PERM);
 
 DIOFS_CONST(unsigned int, FOP_DIO_PARALLEL_WRITE);
 DIOFS_CONST(unsigned int, FOP_DONTCACHE);
@@ -47,6 +51,8 @@ DIOFS_CONST(int, IOCB_DONTCACHE);
 DIOFS_CONST(int, IOCB_WRITE);
 
 DIOFS_CONST(unsigned long, SB_RDONLY);
+DIOFS_CONST(unsigned long, SB_SYNCHRONOUS);
+DIOFS_CONST(unsigned long, SB_DIRSYNC);
 DIOFS_CONST(unsigned long, SB_NOSEC);
 
 DIOFS_CONST(unsigned int, LOOKUP_FOLLOW);

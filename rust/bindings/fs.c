@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Inlines of linux/fs.h, linux/namei.h, linux/mount.h and linux/slab.h. */
+/* Inlines of linux/fs.h, linux/fsnotify.h, linux/namei.h, linux/mount.h and linux/slab.h. */
 
 #include <linux/fs.h>
+#include <linux/fsnotify.h>
 #include <linux/mount.h>
 #include <linux/mnt_idmapping.h>
 #include <linux/namei.h>
@@ -94,6 +95,11 @@ void diofs_helper_inode_set_mtime(struct inode *inode, struct timespec64 ts)
 	inode_set_mtime_to_ts(inode, ts);
 }
 
+void diofs_helper_kiocb_start_write(struct kiocb *iocb)
+{
+	kiocb_start_write(iocb);
+}
+
 void diofs_helper_kiocb_end_write(struct kiocb *iocb)
 {
 	kiocb_end_write(iocb);
@@ -162,6 +168,16 @@ void diofs_helper_file_mode_set(struct file *file, unsigned int mode)
 unsigned int diofs_helper_fop_flags(const struct file *file)
 {
 	return (__force unsigned int)file->f_op->fop_flags;
+}
+
+void diofs_helper_fsnotify_access(struct file *file)
+{
+	fsnotify_access(file);
+}
+
+void diofs_helper_fsnotify_modify(struct file *file)
+{
+	fsnotify_modify(file);
 }
 
 bool diofs_helper_is_nosec(const struct inode *inode)

@@ -17,6 +17,7 @@ use crate::{
             UnhashedDentry, //
         },
         dir::DirOperations,
+        file::Opening,
         inode_ops::{
             InodeOperations,
             Rename, //
@@ -81,11 +82,22 @@ impl InodeOperations for DirectoryOps {
 impl DirOperations for DirectoryOps {
     type Fs = Diofs;
 
-    fn open(dentry: &Dentry<Diofs>, inode: &Inode<Diofs>, flags: u32) -> Result<LowerFile> {
+    fn open(
+        dentry: &Dentry<Diofs>,
+        inode: &Inode<Diofs>,
+        flags: u32,
+        above: Opening<'_>,
+    ) -> Result<LowerFile> {
         let flags = flags::lower_directory(flags);
         let sb = inode.super_block().data();
         // The calling task was asked for its rights above. To security modules that decide by path
         // the lower directory, in a mount of nobody's, is none that it may open.
-        LowerFile::open_at(&sb.root.mount, dentry.lower()?, flags, &sb.mounter)
+        LowerFile::open_at(
+            &sb.root.mount,
+            dentry.lower()?,
+            flags,
+            &sb.mounter,
+            Some(above),
+        )
     }
 }

@@ -91,7 +91,9 @@ impl RegularFile for Diofs {
         let inode = file.inode();
         let sb = inode.super_block().data();
         let path = inode.data().lower.alias_path(&sb.root.mount)?;
-        let lower = LowerFile::open(&path, flags::lower_file(file.flags()), &sb.mounter)?;
+        let flags = flags::lower_file(file.flags());
+        let above = Some(file.opening());
+        let lower = LowerFile::open(&path, flags, &sb.mounter, above)?;
         let can_direct = lower.can_direct();
         if file.flags() & bindings::O_DIRECT != 0 && !can_direct {
             return Err(EINVAL);
@@ -106,7 +108,7 @@ impl RegularFile for Diofs {
         };
         lower_io::opened(inode);
         // Opened now rather than at the first fault, which can report less.
-        lower_io::cache_file(inode, access)
+        lower_io::cache_file(inode, access, above)
             .and_then(|CacheFile { mem_align, .. }| {
                 let data = OpenData {
                     lower,

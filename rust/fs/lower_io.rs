@@ -14,8 +14,8 @@ use super::{
 use crate::{
     pure::flags,
     vfs::{
+        file::Opening,
         lower::LowerFile,
-        scope::CredGuard,
         Inode, //
     },
 };
@@ -99,21 +99,25 @@ pub fn closed(inode: &Inode<Diofs>) {
     drop(file);
 }
 
-/// The lower file, opened if it is not open for `access`.
+/// The lower file, opened if it is not open for `access`, perhaps because `above` is opened.
 ///
 /// Context: process context, may sleep; a folio lock may be held.
 ///
 /// # Errors
 ///
 /// Those of opening the lower file.
-pub fn cache_file(inode: &Inode<Diofs>, access: Access) -> Result<CacheFile> {
+pub fn cache_file(
+    inode: &Inode<Diofs>,
+    access: Access,
+    above: Option<Opening<'_>>,
+) -> Result<CacheFile> {
     let known = inode.data().io.users.lock().open_for(access);
     if let Some(file) = known {
         return Ok(file);
     }
     // Not under the lock: the lower file can be one of this filesystem too, with a lock of the same
     // class.
-    let file = open_lower(inode, access)?;
+    let file = open_lower(inode, access, above)?;
     let mut users = inode.data().io.users.lock();
     if let Some(others) = users.open_for(access) {
         drop(users);
@@ -131,16 +135,20 @@ pub fn cache_file(inode: &Inode<Diofs>, access: Access) -> Result<CacheFile> {
 }
 
 /// Opens the lower file of an inode for the cache.
-fn open_lower(inode: &Inode<Diofs>, access: Access) -> Result<CacheFile> {
+fn open_lower(
+    inode: &Inode<Diofs>,
+    access: Access,
+    above: Option<Opening<'_>>,
+) -> Result<CacheFile> {
     let sb = inode.super_block().data();
-    let _creds = CredGuard::new(&sb.mounter);
     let path = inode.data().lower.alias_path(&sb.root.mount)?;
     let mode = match access {
         Access::Read => bindings::O_RDONLY,
         Access::Write => bindings::O_RDWR,
     };
     let flags = flags::lower_file(mode);
-    let file = LowerFile::open(&path, flags, &sb.mounter)?;
+    let file = LowerFile::open(&path, flags, &sb.mounter, above)?;
+    file.disable_access_permission_events();
     file.disable_readahead();
     file.disable_time_updates();
     let (mem_align, _) = file.direct_alignment()?;

@@ -70,7 +70,7 @@ impl CachedFile for Diofs {
     }
 
     fn fill(inode: &Inode<Self>, pos: i64, dst: &mut BvecIter<'_>) -> Result {
-        let source = lower_io::cache_file(inode, Access::Read)?;
+        let source = lower_io::cache_file(inode, Access::Read, None)?;
         let _creds = CredGuard::new(&inode.super_block().data().mounter);
         source.file.read_cached(pos, dst)
     }
@@ -86,7 +86,7 @@ impl CachedFile for Diofs {
     }
 
     fn next_stored(inode: &Inode<Self>, pos: i64) -> Option<ByteRange> {
-        let lower = lower_io::cache_file(inode, Access::Write).ok()?.file;
+        let lower = lower_io::cache_file(inode, Access::Write, None).ok()?.file;
         let data = lower.llseek(pos, bindings::SEEK_DATA as i32).ok()?;
         let hole = lower.llseek(data, bindings::SEEK_HOLE as i32).ok()?;
         ByteRange::new(data, usize::try_from(hole.saturating_sub(data)).ok()?)
@@ -124,7 +124,7 @@ fn write_rest(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result 
 fn write_lower(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result {
     let _nofs = NofsGuard::enter();
     let _throttle = LocalThrottleGuard::enter();
-    let target = lower_io::cache_file(inode, Access::Write)?;
+    let target = lower_io::cache_file(inode, Access::Write, None)?;
     let _creds = CredGuard::new(&inode.super_block().data().mounter);
     target.file.write_cached(pos, src)
 }

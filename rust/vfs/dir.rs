@@ -5,7 +5,9 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
+    file::Opening,
     lower::LowerFile,
+    scope::CredGuard,
     Dentry,
     FileSystem,
     FileTable,
@@ -14,6 +16,7 @@ use super::{
 use crate::bindings;
 use core::marker::PhantomData;
 use kernel::{
+    cred::Credential,
     error::from_result,
     prelude::*, //
 };
@@ -30,7 +33,12 @@ pub trait DirOperations: Sized + 'static {
     /// # Errors
     ///
     /// Any, which `open(2)` returns.
-    fn open(dentry: &Dentry<Self::Fs>, inode: &Inode<Self::Fs>, flags: u32) -> Result<LowerFile>;
+    fn open(
+        dentry: &Dentry<Self::Fs>,
+        inode: &Inode<Self::Fs>,
+        flags: u32,
+        above: Opening<'_>,
+    ) -> Result<LowerFile>;
 }
 
 /// The table of open directories.
@@ -73,14 +81,15 @@ impl<O: DirOperations> DirOps<O> {
     /// Called by the VFS with a directory of `O::Fs` and a file of it that is being opened.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: As this function's requirements; the path of a file lasts as long as it.
-        let (dentry, inode, flags) = unsafe {
+        let (dentry, inode, flags, above) = unsafe {
             (
                 Dentry::from_raw((*file).__bindgen_anon_1.f_path.dentry),
                 Inode::from_raw(inode),
                 (*file).f_flags,
+                Opening::from_raw(file),
             )
         };
-        match O::open(dentry, inode, flags) {
+        match O::open(dentry, inode, flags, above) {
             Ok(lower) => {
                 // SAFETY: The function that opens a file may set its private data.
                 unsafe { (*file).private_data = lower.into_raw().cast() };
@@ -122,9 +131,11 @@ impl<O: DirOperations> DirOps<O> {
         context: *mut bindings::dir_context,
     ) -> c_int {
         // SAFETY: As this function's requirements. `iterate_dir()` starts at the position of the
-        // lower file and leaves the new one in both.
+        // lower file and leaves the new one in both. It asks security modules, so it is called as
+        // the one who opened the lower directory; the VFS has asked them about the upper one.
         unsafe {
             let lower = Self::lower(file);
+            let _creds = CredGuard::new(Credential::from_ptr((*lower).f_cred));
             (*lower).f_pos = (*context).pos;
             bindings::iterate_dir(lower, context)
         }

@@ -30,6 +30,42 @@ use kernel::{
     types::Opaque, //
 };
 
+/// A file of ours, regular or a directory, that is being opened.
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    raw: *mut bindings::file,
+    _file: PhantomData<&'a bindings::file>,
+}
+
+impl Opening<'_> {
+    /// Wraps a C file.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is being opened, and has its path and its mode, for as long as the result lives.
+    pub(super) unsafe fn from_raw(raw: *mut bindings::file) -> Self {
+        Self {
+            raw,
+            _file: PhantomData,
+        }
+    }
+
+    /// The C file.
+    pub(super) fn as_raw(self) -> *mut bindings::file {
+        self.raw
+    }
+
+    /// Whether nobody is to be notified of what is done with the file: fanotify opens files so that
+    /// it hands to its listeners.
+    ///
+    /// C: `FMODE_FSNOTIFY_NONE()`.
+    pub(super) fn is_silent(self) -> bool {
+        const MASK: u32 = bindings::FMODE_NONOTIFY | bindings::FMODE_NONOTIFY_PERM;
+        // SAFETY: The file lives.
+        unsafe { bindings::file_mode(self.raw) & MASK == bindings::FMODE_NONOTIFY }
+    }
+}
+
 /// An open regular file of `T`.
 #[repr(transparent)]
 pub struct OpenFile<T: RegularFile> {
@@ -75,6 +111,14 @@ impl<T: RegularFile> OpenFile<T> {
     pub fn is_writable(&self) -> bool {
         // SAFETY: The file lives.
         unsafe { bindings::file_mode(self.as_raw()) & bindings::FMODE_WRITE != 0 }
+    }
+
+    /// The file, which is being opened.
+    ///
+    /// For [`RegularFile::open`].
+    pub fn opening(&self) -> Opening<'_> {
+        // SAFETY: The file lives as long as the borrow.
+        unsafe { Opening::from_raw(self.as_raw()) }
     }
 
     /// Declares that requests which must not sleep are honoured.

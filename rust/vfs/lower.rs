@@ -11,6 +11,10 @@ pub use super::lower_mount::{
     PrivateMount, //
 };
 
+use super::{
+    file::Opening,
+    scope::CredGuard, //
+};
 use crate::bindings;
 use core::ptr::NonNull;
 use kernel::{
@@ -349,16 +353,27 @@ impl LowerPath {
 pub struct LowerFile(ARef<File>);
 
 impl LowerFile {
-    /// Opens `path` with `flags` (`O_*`) on behalf of `cred`.
+    /// Opens `path` with `flags` (`O_*`) as `cred`, for the file `above` if there is one.
     ///
-    /// Context: process context, may sleep. C: `dentry_open()`. Checks no permissions beyond those
-    /// of the lower filesystem's own `open` and of the security modules.
+    /// The running task takes on `cred` meanwhile: a security module may label a file by the task
+    /// that opens it.
+    ///
+    /// If nobody is to be notified of what is done with `above`, nobody is of this file either: it
+    /// may be fanotify that opens it, for a listener that would have to answer itself.
+    ///
+    /// Context: process context, may sleep. C: `dentry_open()`, `backing_file_open()`. Checks no
+    /// permissions beyond those of the lower filesystem's own `open` and of the security modules.
     ///
     /// # Errors
     ///
     /// Those of the lower filesystem; `ESTALE` when the dentry is negative.
-    pub fn open(path: &LowerPath, flags: u32, cred: &Credential) -> Result<Self> {
-        Self::open_at(&path.mount, &path.dentry, flags, cred)
+    pub fn open(
+        path: &LowerPath,
+        flags: u32,
+        cred: &Credential,
+        above: Option<Opening<'_>>,
+    ) -> Result<Self> {
+        Self::open_at(&path.mount, &path.dentry, flags, cred, above)
     }
 
     /// As [`LowerFile::open`], by mount and dentry.
@@ -367,15 +382,21 @@ impl LowerFile {
         dentry: &LowerDentry,
         flags: u32,
         cred: &Credential,
+        above: Option<Opening<'_>>,
     ) -> Result<Self> {
         if dentry.inode().is_none() {
             return Err(ESTALE);
         }
         let raw = mount.at(dentry);
-        // SAFETY: Path and credentials live during the call, and the dentry is positive;
-        // `dentry_open()` takes references of its own.
+        let (flags, creds) = (flags as c_int, cred.as_ptr().cast());
+        let _creds = CredGuard::new(cred);
+        // SAFETY: Path and credentials live during the call, and the dentry is positive; both
+        // functions take references of their own. The file above lives, and has its path.
         let file = from_err_ptr(unsafe {
-            bindings::dentry_open(&raw, flags as c_int, cred.as_ptr().cast())
+            match above.filter(|above| above.is_silent()) {
+                Some(above) => bindings::backing_file_open(above.as_raw(), flags, &raw, creds),
+                None => bindings::dentry_open(&raw, flags, creds),
+            }
         })?;
         let file = NonNull::new(file).ok_or(EIO)?;
         // SAFETY: A file that is no error pointer was made just now, with one reference, which

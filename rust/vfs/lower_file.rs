@@ -6,7 +6,8 @@
 
 use super::{
     bvec::BvecIter,
-    lower::LowerFile, //
+    lower::LowerFile,
+    scope::CredGuard, //
 };
 use crate::bindings;
 use core::mem::MaybeUninit;
@@ -56,6 +57,18 @@ impl LowerFile {
     pub fn disable_time_updates(&self) {
         // SAFETY: As above.
         unsafe { bindings::file_mode_set(self.as_raw(), bindings::FMODE_NOCMTIME) };
+    }
+
+    /// Asks nobody for permission when this file is read.
+    ///
+    /// A listener of fanotify, which decides in user space, would be waited for with folio locks
+    /// held. Content that has to be brought first (`FAN_PRE_ACCESS`) is asked for all the same.
+    pub fn disable_access_permission_events(&self) {
+        const BOTH: u32 = bindings::FMODE_NONOTIFY | bindings::FMODE_NONOTIFY_PERM;
+        if self.mode() & BOTH == 0 {
+            // SAFETY: As above. Both bits mean: all events but `FAN_ACCESS_PERM`.
+            unsafe { bindings::file_mode_set(self.as_raw(), BOTH) };
+        }
     }
 
     fn super_block_raw(&self) -> *mut bindings::super_block {
@@ -110,12 +123,14 @@ impl LowerFile {
     /// The alignment of memory and of offsets that direct I/O needs, as `statx` tells it; zeros if
     /// the file has no direct I/O.
     ///
-    /// Context: process context, may sleep.
+    /// The security modules are not asked, see [`LowerMount::getattr`](super::lower::LowerMount).
+    ///
+    /// Context: process context, may sleep. C: `vfs_getattr_nosec()`.
     pub fn direct_alignment(&self) -> Result<(u32, u32)> {
         let mut stat = MaybeUninit::<bindings::kstat>::zeroed();
         // SAFETY: The path lives as long as the file, and `stat` is valid for writes.
         unsafe {
-            to_result(bindings::vfs_getattr(
+            to_result(bindings::vfs_getattr_nosec(
                 &(*self.as_raw()).__bindgen_anon_1.__f_path,
                 stat.as_mut_ptr(),
                 bindings::STATX_DIOALIGN,
@@ -123,6 +138,95 @@ impl LowerFile {
             ))?;
             let stat = stat.assume_init();
             Ok((stat.dio_mem_align, stat.dio_offset_align))
+        }
+    }
+
+    /// Asks whether `len` bytes at `pos` may be transferred, on behalf of whoever opened this file.
+    ///
+    /// The VFS has asked about the file above, on behalf of the running task. About this one, in a
+    /// mount of nobody's, security modules that decide by path could say nothing to that task.
+    ///
+    /// Context: process context, may sleep; fanotify may ask user space. C: `rw_verify_area()`.
+    fn verify(&self, direction: u32, pos: i64, len: usize) -> Result {
+        let _creds = CredGuard::new(self.file().cred());
+        // SAFETY: The file lives, and `pos` through the call.
+        to_result(unsafe { bindings::rw_verify_area(direction as c_int, self.as_raw(), &pos, len) })
+    }
+
+    /// Reads into `iter`, as `vfs_iocb_iter_read()` does, but see [`LowerFile::verify`]. The running
+    /// task keeps its credentials.
+    ///
+    /// Context: that of `kiocb`.
+    ///
+    /// # Safety
+    ///
+    /// `kiocb` is a request on this file, which lives until the call returns, and what `iter` reads
+    /// into until the request is complete.
+    pub(super) unsafe fn read_iter(
+        &self,
+        kiocb: *mut bindings::kiocb,
+        iter: &mut BvecIter<'_>,
+    ) -> isize {
+        if iter.remaining() == 0 {
+            return 0;
+        }
+        // SAFETY: The request is valid before the call; a file has operations.
+        let (pos, read) = unsafe { ((*kiocb).ki_pos, (*(*self.as_raw()).f_op).read_iter) };
+        let Some(read) = read.filter(|_| self.mode() & bindings::FMODE_READ != 0) else {
+            return EBADF.to_errno() as isize;
+        };
+        if let Err(error) = self.verify(bindings::READ, pos, iter.remaining()) {
+            return error.to_errno() as isize;
+        }
+        // SAFETY: By this function's requirements. If the request was queued it is not looked at
+        // any more; the file lives as long as `self`.
+        unsafe {
+            let ret = read(kiocb, iter.as_raw());
+            if ret >= 0 {
+                bindings::fsnotify_access(self.as_raw());
+            }
+            ret
+        }
+    }
+
+    /// Writes from `iter`, as `vfs_iocb_iter_write()` does, but see [`LowerFile::verify`]. The
+    /// running task keeps its credentials, of which quotas depend.
+    ///
+    /// If the request is queued, its completion calls `kiocb_end_write()`.
+    ///
+    /// Context: that of `kiocb`; takes freeze protection.
+    ///
+    /// # Safety
+    ///
+    /// As for [`LowerFile::read_iter`].
+    pub(super) unsafe fn write_iter(
+        &self,
+        kiocb: *mut bindings::kiocb,
+        iter: &mut BvecIter<'_>,
+    ) -> isize {
+        if iter.remaining() == 0 {
+            return 0;
+        }
+        // SAFETY: The request is valid before the call; a file has operations.
+        let (pos, write) = unsafe { ((*kiocb).ki_pos, (*(*self.as_raw()).f_op).write_iter) };
+        let Some(write) = write.filter(|_| self.can_write()) else {
+            return EBADF.to_errno() as isize;
+        };
+        if let Err(error) = self.verify(bindings::WRITE, pos, iter.remaining()) {
+            return error.to_errno() as isize;
+        }
+        // SAFETY: By this function's requirements. What is started is ended here, or by the
+        // completion of a queued request; that is not looked at any more then.
+        unsafe {
+            bindings::kiocb_start_write(kiocb);
+            let ret = write(kiocb, iter.as_raw());
+            if ret != -(bindings::EIOCBQUEUED as isize) {
+                bindings::kiocb_end_write(kiocb);
+            }
+            if ret > 0 {
+                bindings::fsnotify_modify(self.as_raw());
+            }
+            ret
         }
     }
 

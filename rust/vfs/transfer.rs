@@ -276,12 +276,8 @@ impl<T: DirectFile> Transfer<T> {
         // returned. It may look at its file then, of which this function has a reference.
         unsafe {
             match self.direction {
-                Direction::FromPages => {
-                    bindings::vfs_iocb_iter_write(file.as_raw(), self.kiocb.get(), iter.as_raw())
-                }
-                Direction::ToPages => {
-                    bindings::vfs_iocb_iter_read(file.as_raw(), self.kiocb.get(), iter.as_raw())
-                }
+                Direction::FromPages => file.write_iter(self.kiocb.get(), &mut iter),
+                Direction::ToPages => file.read_iter(self.kiocb.get(), &mut iter),
             }
         }
     }
@@ -298,7 +294,7 @@ impl<T: DirectFile> Transfer<T> {
             Arc::from_raw(kernel::container_of!(opaque, Self, kiocb).cast_const())
         };
         if this.direction == Direction::FromPages {
-            // SAFETY: `vfs_iocb_iter_write` started the write and leaves its end to the completion
+            // SAFETY: `LowerFile::write_iter` started the write and leaves its end to the completion
             // of a queued request.
             unsafe { bindings::kiocb_end_write(kiocb) };
         }

@@ -9,14 +9,35 @@
 use crate::harness::Ctx;
 use crate::lower::stack::FsKind;
 use crate::sys::dir::Entry;
-use crate::sys::landlock;
 use crate::sys::process::{self, Exit};
 use crate::sys::stat::Stat;
-use crate::sys::{Errno, Res};
+use crate::sys::{Errno, Res, apparmor, landlock};
 use anyhow::{Context, Result, anyhow, bail};
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// What keeps a process to a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confinement {
+    /// The process itself. The kernel is asked when a file is opened.
+    Landlock,
+    /// The administrator. The kernel is asked at each access.
+    AppArmor,
+}
+
+impl Confinement {
+    /// Whether the running kernel has it.
+    pub fn available(self) -> bool {
+        match self {
+            Self::Landlock => landlock::available(),
+            Self::AppArmor => apparmor::available(),
+        }
+    }
+}
+
+/// The profile of a process that AppArmor confines.
+const PROFILE: &str = "diofs-suite";
 
 /// What a script does its calls with and records their answers in.
 pub struct Script {
@@ -189,9 +210,21 @@ impl Script {
     }
 
     /// Runs a part of the script in a process that may use nothing but the script's directory.
-    pub fn confined(&mut self, part: impl Fn(&mut Script) -> Result<()>) -> Result<()> {
+    pub fn confined(
+        &mut self,
+        by: Confinement,
+        part: impl Fn(&mut Script) -> Result<()>,
+    ) -> Result<()> {
+        if by == Confinement::AppArmor {
+            apparmor::load(PROFILE, &self.dir)?;
+        }
         let steps = in_process(|| {
-            landlock::confine_to(&self.dir).context("confining the process")?;
+            match by {
+                Confinement::Landlock => {
+                    landlock::confine_to(&self.dir).context("confining the process")?;
+                }
+                Confinement::AppArmor => apparmor::enter(PROFILE)?,
+            }
             let mut script = Script::new(&self.dir);
             part(&mut script)?;
             Ok(script.steps)

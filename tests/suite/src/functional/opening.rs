@@ -2,12 +2,16 @@
 
 //! What the flags of `open` do.
 
-use crate::harness::{Ctx, Test, test};
+use crate::harness::{Ctx, Test, skip, test};
+use crate::patience;
 use crate::pattern::pattern;
+use crate::sys::fanotify::Listener;
 use crate::sys::mem::{PAGE, Slice};
-use crate::sys::{file, fscall, path, stat};
+use crate::sys::process::{self, Exit};
+use crate::sys::{Errno, file, fscall, path, stat};
 use crate::twin::twin;
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     test("open.truncate", truncate),
@@ -19,6 +23,7 @@ pub const TESTS: &[Test] = &[
     test("open.direct", direct),
     test("open.direct_edges", direct_edges),
     test("open.toggle_flags", toggle_flags),
+    test("open.watched", watched).once(),
 ];
 
 fn truncate(ctx: &Ctx) -> Result<()> {
@@ -251,4 +256,51 @@ fn toggle_flags(ctx: &Ctx) -> Result<()> {
         s.see("size", stat::fstat(&fd));
         Ok(())
     })
+}
+
+/// A virus scanner is asked about each file that is opened or read, here and below. What it is asked
+/// about here it gets a descriptor of, and to open that must not ask it about the file below.
+fn watched(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    std::fs::write(ctx.under.join("f"), "watched")?;
+    let path = ctx.at("f");
+    let listener = match Listener::new() {
+        Err(Errno(libc::ENOSYS)) => return skip("the kernel has no fanotify"),
+        answer => answer?,
+    };
+    for dir in [&ctx.up, &ctx.under] {
+        match listener.watch(dir) {
+            Err(Errno(libc::EINVAL)) => return skip("fanotify cannot be asked for permission"),
+            answer => answer?,
+        }
+    }
+    let mut user = process::fork(|| {
+        let open = |flags| file::open(&path, flags, 0);
+        let Ok(fd) = open(libc::O_RDONLY) else {
+            return Vec::new();
+        };
+        let direct = open(libc::O_RDONLY | libc::O_DIRECT);
+        let mut seen = file::pread_vec(&fd, 100, 0).unwrap_or_default();
+        if let (Ok(fd), Ok(buffer)) = (direct, Slice::zeroed(PAGE)) {
+            let n = file::pread_mem(&fd, &buffer, 0).unwrap_or(0);
+            seen.extend(buffer.bytes(n));
+        }
+        seen
+    })?;
+    let (start, mut asked) = (Instant::now(), 0);
+    let exit = loop {
+        asked += listener.allow(Duration::from_millis(20))?;
+        if let Some(exit) = user.wait_exactly(Duration::ZERO)? {
+            break exit;
+        }
+        ensure!(
+            start.elapsed() < patience::at_most(Duration::from_secs(20)),
+            "who opens and reads the file waits for ever; {asked} questions were answered"
+        );
+    };
+    ensure!(exit == Exit::Code(0), "it ended by {exit:?}");
+    ensure!(asked >= 4, "only {asked} questions were asked");
+    let seen = String::from_utf8_lossy(user.answer());
+    ensure!(seen == "watchedwatched", "it read {seen:?}");
+    Ok(())
 }

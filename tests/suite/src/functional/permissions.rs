@@ -3,8 +3,9 @@
 //! Who may do what.
 
 use crate::harness::{Ctx, Test, skip, test};
-use crate::sys::{dir, file, landlock, path, stat};
-use crate::twin::twin;
+use crate::sys::mem::{PAGE, Slice};
+use crate::sys::{dir, file, path, stat};
+use crate::twin::{Confinement, twin};
 use anyhow::Result;
 
 pub const TESTS: &[Test] = &[
@@ -15,6 +16,7 @@ pub const TESTS: &[Test] = &[
     test("permission.groups", groups),
     test("permission.owner_of_new", owner_of_new),
     test("permission.sandbox", sandbox).once(),
+    test("permission.profile", profile).once(),
 ];
 
 const USER: u32 = 1000;
@@ -187,13 +189,22 @@ fn owner_of_new(ctx: &Ctx) -> Result<()> {
 /// A program that has confined itself to the directory can do everything there: what is opened below
 /// on its behalf lies outside of what it may open.
 fn sandbox(ctx: &Ctx) -> Result<()> {
-    if !landlock::available() {
-        return skip("the kernel has no Landlock");
+    confined(ctx, Confinement::Landlock)
+}
+
+/// The same for a program that an administrator has confined, who is asked at each access.
+fn profile(ctx: &Ctx) -> Result<()> {
+    confined(ctx, Confinement::AppArmor)
+}
+
+fn confined(ctx: &Ctx, by: Confinement) -> Result<()> {
+    if !by.available() {
+        return skip(format!("{by:?} is not there"));
     }
     twin(ctx, |s| {
         path::mkdir(&s.at("d"), 0o755)?;
         drop(file::create(&s.at("d/f"))?);
-        s.confined(|s| {
+        s.confined(by, |s| {
             s.see("outside", file::open("/etc".as_ref(), libc::O_RDONLY, 0));
             let fd = file::open(&s.at("d"), libc::O_RDONLY, 0);
             s.see("list", fd.and_then(|fd| dir::read_all(&fd, 4096)));
@@ -202,6 +213,11 @@ fn sandbox(ctx: &Ctx) -> Result<()> {
             s.see("write", file::write(&fd, b"confined"));
             s.see("read", file::pread_vec(&fd, 100, 0));
             s.see("sync", file::fsync(&fd));
+            let direct = s.must("direct", file::open_direct(&s.at("d/f")))?;
+            let page = Slice::of(&[b'd'; PAGE])?;
+            s.see("direct write", file::pwrite_mem(&direct, &page, 0));
+            s.see("direct read", file::pread_mem(&direct, &page, 0));
+            s.see("cached read after it", file::pread_vec(&fd, PAGE, 0));
             s.see("create", file::create(&s.at("d/g")));
             s.see("mkdir", path::mkdir(&s.at("d/e"), 0o755));
             s.see("rename", path::rename(&s.at("d/g"), &s.at("d/h")));

@@ -6,9 +6,11 @@
 //! wants to see exactly what the kernel answered.
 
 pub mod aio;
+pub mod apparmor;
 pub mod dir;
 pub mod dm;
 pub mod errno;
+pub mod fanotify;
 pub mod file;
 pub mod fscall;
 pub mod landlock;
