@@ -21,6 +21,7 @@ use crate::vfs::{
     cred::without_reserves,
     lower::{
         ErrorCursor,
+        LowerMount,
         LowerPath,
         PrivateMount, //
     },
@@ -123,6 +124,7 @@ impl Mount for Diofs {
         if mount.is_read_only() {
             context.set_read_only();
         }
+        follow_sync_flags(&lower.mount, context)?;
         let data = SuperData {
             root: LowerPath {
                 dentry: lower.dentry.clone(),
@@ -143,9 +145,27 @@ impl Mount for Diofs {
             context.error(fmt!("cannot write: the lower filesystem is read-only"));
             return Err(EROFS);
         }
+        follow_sync_flags(&data.root.mount, context)?;
         data.options.change(options);
         Ok(())
     }
+}
+
+/// Has the filesystem be as synchronous as the lower one.
+///
+/// What the VFS makes durable by these flags it makes so on the lower filesystem, by its own. More
+/// than that cannot be had here: direct writes and changes of names are durable when the lower
+/// filesystem says so.
+fn follow_sync_flags(lower: &LowerMount, context: &mut Context<'_>) -> Result {
+    let flags = lower.sync_flags();
+    if !context.sync_flags().are_within(flags) {
+        context.error(fmt!(
+            "mount the lower filesystem with 'sync' or 'dirsync', this one does as it does"
+        ));
+        return Err(EINVAL);
+    }
+    context.set_sync_flags(flags);
+    Ok(())
 }
 
 /// The directory that is to be mounted.

@@ -27,6 +27,22 @@ use kernel::{
     types::ForeignOwnable, //
 };
 
+/// Mount flags that have changes made durable before the call returns that makes them.
+#[derive(Clone, Copy)]
+pub struct SyncFlags(usize);
+
+impl SyncFlags {
+    /// Those among the `SB_*` in `flags`.
+    pub(super) fn new(flags: usize) -> Self {
+        Self(flags & (bindings::SB_SYNCHRONOUS | bindings::SB_DIRSYNC))
+    }
+
+    /// Whether all of these are among the others.
+    pub fn are_within(self, others: Self) -> bool {
+        self.0 & !others.0 == 0
+    }
+}
+
 /// What a filesystem does to be mounted.
 pub trait Mount: SuperOperations {
     /// The mount options, as they are while they are being collected.
@@ -163,6 +179,27 @@ impl Context<'_> {
     pub fn set_read_only(&mut self) {
         // SAFETY: By the type invariant.
         unsafe { (*self.fc).sb_flags |= bindings::SB_RDONLY as u32 };
+    }
+
+    /// Which of `MS_SYNCHRONOUS` and `MS_DIRSYNC` are asked for.
+    pub fn sync_flags(&self) -> SyncFlags {
+        // SAFETY: By the type invariant.
+        let flags = unsafe {
+            match self.is_remount() {
+                true => (*self.fc).sb_flags & (*self.fc).sb_flags_mask,
+                false => (*self.fc).sb_flags,
+            }
+        };
+        SyncFlags::new(flags as usize)
+    }
+
+    /// Makes the result have these flags.
+    pub fn set_sync_flags(&mut self, flags: SyncFlags) {
+        // SAFETY: By the type invariant. On a remount the mask says which flags change.
+        unsafe {
+            (*self.fc).sb_flags |= flags.0 as u32;
+            (*self.fc).sb_flags_mask |= flags.0 as u32;
+        }
     }
 
     fn is_remount(&self) -> bool {

@@ -4,9 +4,12 @@
 //!
 //! C header: [`include/linux/mount.h`](srctree/include/linux/mount.h)
 
-use super::lower::{
-    LowerDentry,
-    LowerPath, //
+use super::{
+    context::SyncFlags,
+    lower::{
+        LowerDentry,
+        LowerPath, //
+    }, //
 };
 use crate::bindings;
 use core::{
@@ -91,6 +94,14 @@ impl LowerMount {
     pub fn is_read_only(&self) -> bool {
         // SAFETY: The mount lives.
         unsafe { bindings::__mnt_is_readonly(self.as_raw()) }
+    }
+
+    /// Which of `MS_SYNCHRONOUS` and `MS_DIRSYNC` the filesystem is mounted with.
+    pub fn sync_flags(&self) -> SyncFlags {
+        // SAFETY: The superblock lives as long as the mount; the flags may change under us, any
+        // value will do.
+        let flags = unsafe { (&raw const (*self.super_block_raw()).s_flags).read_volatile() };
+        SyncFlags::new(flags)
     }
 
     /// Writes out everything that the filesystem has in memory and waits for it.

@@ -2,7 +2,8 @@
 
 //! Mounting, remounting and unmounting diofs, and what it says when it refuses.
 
-use crate::harness::{Ctx, Test, skip, test};
+use crate::coherence::race::Racer;
+use crate::harness::{Ctx, Private, Test, skip, test};
 use crate::lower::stack::{Stack, diofs};
 use crate::lower::{Kind, mounts_below, umount};
 use crate::pattern::{check, pattern};
@@ -30,6 +31,7 @@ pub const TESTS: &[Test] = &[
     test("mount.detached", detached).once(),
     test("mount.lower_read_only", lower_read_only),
     test("mount.dirty_at_umount", dirty_at_umount),
+    test("mount.synchronous", synchronous).once(),
 ];
 
 fn point(ctx: &Ctx, name: &str) -> Result<PathBuf> {
@@ -480,5 +482,46 @@ fn dirty_at_umount(ctx: &Ctx) -> Result<()> {
         check("stored", &seen[..100], i ^ 0x80, 0)?;
         check("written", &seen[100..], i, 100)?;
     }
+    Ok(())
+}
+
+/// The filesystem is as synchronous as the lower one: over one that is not it cannot be asked for,
+/// over one that is a write returns when it is on disk.
+fn synchronous(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let at = point(ctx, "sync")?;
+    for flag in ["sync", "dirsync"] {
+        let context = Context::new("diofs")?;
+        context.set("source", &ctx.under.display().to_string())?;
+        context.flag(flag)?;
+        expect_refusal(flag, context.mount_on(&at), &[libc::EINVAL])?;
+    }
+    let mut own = ctx.private(Kind::Ext2Block4k, 64)?;
+    own.umount_stack()?;
+    let flags = libc::MS_REMOUNT | libc::MS_SYNCHRONOUS;
+    mount::mount("none", &own.lower.dir, "", flags, "")?;
+    diofs(&own.under, &at, &[])?;
+    let outcome = durable_at_once(&own, &at);
+    let outcome = outcome.and_then(|()| {
+        mount::mount("none", &at, "", libc::MS_REMOUNT, "")?;
+        durable_at_once(&own, &at)
+    });
+    umount(&at)?;
+    outcome?;
+    own.finish()
+}
+
+/// A cached write to a filesystem waits for the device below.
+fn durable_at_once(own: &Private, at: &Path) -> Result<()> {
+    let fd = file::create(&at.join("f"))?;
+    file::pwrite(&fd, &pattern(1, 0, PAGE), 0)?;
+    let hold = own.lower.hold_writes()?;
+    let writer = Racer::start(move || file::pwrite(&fd, &pattern(2, 0, PAGE), 0));
+    hold.wait_writes(1)?;
+    let early = writer.finished_soon();
+    hold.release()?;
+    let n = writer.join()?;
+    ensure!(n == Ok(PAGE), "a write of {PAGE} bytes returned {n:?}");
+    ensure!(!early, "a write returned before the device had it");
     Ok(())
 }
