@@ -103,7 +103,9 @@ fn a_full_file_system_is_no_violation() {
 fn long_race(name: &str, more: &[&str]) -> (Child, PathBuf) {
     let dir = scratch(name);
     fs::write(dir.join("mine"), "not yours").unwrap();
-    let child = Command::new(env!("CARGO_BIN_EXE_diorace"))
+    // Below nohup(1) a signal would be ignored.
+    let child = Command::new("env")
+        .args(["--default-signal", env!("CARGO_BIN_EXE_diorace")])
         .args(["run", dir.to_str().unwrap(), "-s", "false-sharing"])
         .args(["-d", "120"])
         .args(more)
