@@ -2,6 +2,8 @@
 /* Inlines and macros of linux/cred.h, linux/sched/mm.h and linux/workqueue.h. */
 
 #include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/minmax.h>
 #include <linux/preempt.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
@@ -53,12 +55,20 @@ unsigned long diofs_helper_rlimit_fsize(void)
 	return rlimit(RLIMIT_FSIZE);
 }
 
-void diofs_helper_init_work_onstack(struct work_struct *work, work_func_t func)
+/* A worker for one filesystem can take locks that a task holds who waits for another's. */
+void diofs_helper_init_work_onstack(struct work_struct *work, work_func_t func, unsigned int depth)
 {
-	INIT_WORK_ONSTACK(work, func);
+	static struct lock_class_key keys[FILESYSTEM_MAX_STACK_DEPTH + 1];
+
+	INIT_WORK_ONSTACK_KEY(work, func, &keys[min(depth, ARRAY_SIZE(keys) - 1)]);
 }
 
 void diofs_helper_destroy_work_on_stack(struct work_struct *work)
 {
 	destroy_work_on_stack(work);
+}
+
+bool diofs_helper_current_is_worker(void)
+{
+	return current->flags & PF_WQ_WORKER;
 }

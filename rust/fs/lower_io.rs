@@ -42,6 +42,9 @@ pub struct CacheFile {
     pub file: LowerFile,
     /// The alignment of memory that its direct I/O needs; zero if it has none.
     pub mem_align: u32,
+    /// Whether it was opened for a file that notifies nobody. It notifies nobody then, and holds on
+    /// to the mount of that file.
+    is_silent: bool,
 }
 
 struct Users {
@@ -50,10 +53,12 @@ struct Users {
 }
 
 impl Users {
-    /// The lower file, if it is open for `access`.
-    fn open_for(&self, access: Access) -> Option<CacheFile> {
+    /// The lower file, if it is open for `access`, and for others than it should be for `above`.
+    fn open_for(&self, access: Access, above: Option<Opening<'_>>) -> Option<CacheFile> {
         let file = self.file.as_ref()?;
-        (access == Access::Read || file.file.can_write()).then(|| file.clone())
+        let enough = access == Access::Read || file.file.can_write();
+        let fits = !file.is_silent || above.is_none_or(Opening::is_silent);
+        (enough && fits).then(|| file.clone())
     }
 }
 
@@ -111,7 +116,7 @@ pub fn cache_file(
     access: Access,
     above: Option<Opening<'_>>,
 ) -> Result<CacheFile> {
-    let known = inode.data().io.users.lock().open_for(access);
+    let known = inode.data().io.users.lock().open_for(access, above);
     if let Some(file) = known {
         return Ok(file);
     }
@@ -119,7 +124,7 @@ pub fn cache_file(
     // class.
     let file = open_lower(inode, access, above)?;
     let mut users = inode.data().io.users.lock();
-    if let Some(others) = users.open_for(access) {
+    if let Some(others) = users.open_for(access, above) {
         drop(users);
         return Ok(others);
     }
@@ -152,5 +157,9 @@ fn open_lower(
     file.disable_readahead();
     file.disable_time_updates();
     let (mem_align, _) = file.direct_alignment()?;
-    Ok(CacheFile { file, mem_align })
+    Ok(CacheFile {
+        file,
+        mem_align,
+        is_silent: above.is_some_and(Opening::is_silent),
+    })
 }

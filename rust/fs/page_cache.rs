@@ -106,15 +106,17 @@ fn write_rest(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result 
     let left = src.remaining();
     let end = pos.saturating_add_unsigned(left as u64);
     // The lower filesystem applies the limit of the running task, who need not be the writer.
+    let depth = inode.super_block().stack_depth();
     if file_size_limit() < end as u64 {
-        return worker::run(|| write_lower(inode, pos, src))?;
+        return worker::run(depth, || write_lower(inode, pos, src))?;
     }
     match write_lower(inode, pos, src) {
         // The running task is being killed, and the lower filesystem will not write for it.
         // The data may be somebody else's: have them written by a task that cannot be killed.
-        Err(error) if error == EINTR || error == ERESTARTSYS => {
+        Err(error) if (error == EINTR || error == ERESTARTSYS) && !worker::is_worker() => {
             let done = left.saturating_sub(src.remaining());
-            worker::run(|| write_lower(inode, pos.saturating_add_unsigned(done as u64), src))?
+            let pos = pos.saturating_add_unsigned(done as u64);
+            worker::run(depth, || write_lower(inode, pos, src))?
         }
         result => result,
     }

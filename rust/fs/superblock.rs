@@ -124,7 +124,7 @@ impl Mount for Diofs {
         if mount.is_read_only() {
             context.set_read_only();
         }
-        follow_sync_flags(&lower.mount, context)?;
+        follow_sync_flags(&lower.mount, None, context)?;
         let data = SuperData {
             root: LowerPath {
                 dentry: lower.dentry.clone(),
@@ -145,7 +145,7 @@ impl Mount for Diofs {
             context.error(fmt!("cannot write: the lower filesystem is read-only"));
             return Err(EROFS);
         }
-        follow_sync_flags(&data.root.mount, context)?;
+        follow_sync_flags(&data.root.mount, Some(sb), context)?;
         data.options.change(options);
         Ok(())
     }
@@ -155,10 +155,14 @@ impl Mount for Diofs {
 ///
 /// What the VFS makes durable by these flags it makes so on the lower filesystem, by its own. More
 /// than that cannot be had here: direct writes and changes of names are durable when the lower
-/// filesystem says so.
-fn follow_sync_flags(lower: &LowerMount, context: &mut Context<'_>) -> Result {
-    let flags = lower.sync_flags();
-    if !context.sync_flags().are_within(flags) {
+/// filesystem says so. A remount may ask for what was there, as `mount(8)` does.
+fn follow_sync_flags(
+    lower: &LowerMount,
+    sb: Option<&SuperBlock<Diofs>>,
+    context: &mut Context<'_>,
+) -> Result {
+    let (flags, wanted) = (lower.sync_flags(), context.sync_flags());
+    if !wanted.are_within(flags) && !sb.is_some_and(|sb| wanted.are_within(sb.sync_flags())) {
         context.error(fmt!(
             "mount the lower filesystem with 'sync' or 'dirsync', this one does as it does"
         ));

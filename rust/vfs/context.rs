@@ -32,9 +32,19 @@ use kernel::{
 pub struct SyncFlags(usize);
 
 impl SyncFlags {
-    /// Those among the `SB_*` in `flags`.
+    const BOTH: usize = bindings::SB_SYNCHRONOUS | bindings::SB_DIRSYNC;
+
+    /// Those among the `SB_*` in `flags`. The first implies the second.
     pub(super) fn new(flags: usize) -> Self {
-        Self(flags & (bindings::SB_SYNCHRONOUS | bindings::SB_DIRSYNC))
+        match flags & bindings::SB_SYNCHRONOUS {
+            0 => Self(flags & bindings::SB_DIRSYNC),
+            _ => Self(Self::BOTH),
+        }
+    }
+
+    /// Whether changes of data are among them.
+    fn has_data(self) -> bool {
+        self.0 & bindings::SB_SYNCHRONOUS != 0
     }
 
     /// Whether all of these are among the others.
@@ -193,12 +203,16 @@ impl Context<'_> {
         SyncFlags::new(flags as usize)
     }
 
-    /// Makes the result have these flags.
+    /// Makes the VFS have changes of data durable by itself, or not. Names are not its business.
     pub fn set_sync_flags(&mut self, flags: SyncFlags) {
+        const BOTH: u32 = SyncFlags::BOTH as u32;
         // SAFETY: By the type invariant. On a remount the mask says which flags change.
         unsafe {
-            (*self.fc).sb_flags |= flags.0 as u32;
-            (*self.fc).sb_flags_mask |= flags.0 as u32;
+            (*self.fc).sb_flags &= !BOTH;
+            if flags.has_data() {
+                (*self.fc).sb_flags |= bindings::SB_SYNCHRONOUS as u32;
+            }
+            (*self.fc).sb_flags_mask |= BOTH;
         }
     }
 

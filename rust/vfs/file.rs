@@ -59,7 +59,7 @@ impl Opening<'_> {
     /// it hands to its listeners.
     ///
     /// C: `FMODE_FSNOTIFY_NONE()`.
-    pub(super) fn is_silent(self) -> bool {
+    pub fn is_silent(self) -> bool {
         const MASK: u32 = bindings::FMODE_NONOTIFY | bindings::FMODE_NONOTIFY_PERM;
         // SAFETY: The file lives.
         unsafe { bindings::file_mode(self.raw) & MASK == bindings::FMODE_NONOTIFY }
@@ -270,6 +270,9 @@ impl<T: RegularFile> Kiocb<'_, T> {
     ///
     /// Context: process context, may sleep; no locks held.
     pub fn write_sync(&mut self, count: usize) -> Result<usize> {
+        if count == 0 {
+            return Ok(0);
+        }
         // SAFETY: The request is valid.
         let ret = unsafe { bindings::generic_write_sync(self.as_raw(), count as isize) };
         usize::try_from(ret).map_err(|_| Error::from_errno(ret as c_int))

@@ -384,9 +384,7 @@ impl LowerFile {
         cred: &Credential,
         above: Option<Opening<'_>>,
     ) -> Result<Self> {
-        if dentry.inode().is_none() {
-            return Err(ESTALE);
-        }
+        let inode = dentry.inode().ok_or(ESTALE)?;
         let raw = mount.at(dentry);
         let (flags, creds) = (flags as c_int, cred.as_ptr().cast());
         let _creds = CredGuard::new(cred);
@@ -394,7 +392,16 @@ impl LowerFile {
         // functions take references of their own. The file above lives, and has its path.
         let file = from_err_ptr(unsafe {
             match above.filter(|above| above.is_silent()) {
-                Some(above) => bindings::backing_file_open(above.as_raw(), flags, &raw, creds),
+                Some(above) => {
+                    let flags = if inode.is_immutable() || inode.is_append_only() {
+                        // That function would refuse to open it for writing, though the file above
+                        // was not. With neither can it be written by such a file.
+                        flags & !(bindings::O_ACCMODE as c_int)
+                    } else {
+                        flags
+                    };
+                    bindings::backing_file_open(above.as_raw(), flags, &raw, creds)
+                }
                 None => bindings::dentry_open(&raw, flags, creds),
             }
         })?;

@@ -64,9 +64,10 @@ impl LowerFile {
     /// A listener of fanotify, which decides in user space, would be waited for with folio locks
     /// held. Content that has to be brought first (`FAN_PRE_ACCESS`) is asked for all the same.
     pub fn disable_access_permission_events(&self) {
+        // Both bits mean: all events but `FAN_ACCESS_PERM`. The second alone: no questions at all.
         const BOTH: u32 = bindings::FMODE_NONOTIFY | bindings::FMODE_NONOTIFY_PERM;
         if self.mode() & BOTH == 0 {
-            // SAFETY: As above. Both bits mean: all events but `FAN_ACCESS_PERM`.
+            // SAFETY: As above.
             unsafe { bindings::file_mode_set(self.as_raw(), BOTH) };
         }
     }
@@ -170,10 +171,13 @@ impl LowerFile {
         if iter.remaining() == 0 {
             return 0;
         }
+        if self.mode() & bindings::FMODE_READ == 0 {
+            return EBADF.to_errno() as isize;
+        }
         // SAFETY: The request is valid before the call; a file has operations.
         let (pos, read) = unsafe { ((*kiocb).ki_pos, (*(*self.as_raw()).f_op).read_iter) };
-        let Some(read) = read.filter(|_| self.mode() & bindings::FMODE_READ != 0) else {
-            return EBADF.to_errno() as isize;
+        let Some(read) = read else {
+            return EINVAL.to_errno() as isize;
         };
         if let Err(error) = self.verify(bindings::READ, pos, iter.remaining()) {
             return error.to_errno() as isize;
@@ -207,10 +211,13 @@ impl LowerFile {
         if iter.remaining() == 0 {
             return 0;
         }
+        if !self.can_write() {
+            return EBADF.to_errno() as isize;
+        }
         // SAFETY: The request is valid before the call; a file has operations.
         let (pos, write) = unsafe { ((*kiocb).ki_pos, (*(*self.as_raw()).f_op).write_iter) };
-        let Some(write) = write.filter(|_| self.can_write()) else {
-            return EBADF.to_errno() as isize;
+        let Some(write) = write else {
+            return EINVAL.to_errno() as isize;
         };
         if let Err(error) = self.verify(bindings::WRITE, pos, iter.remaining()) {
             return error.to_errno() as isize;

@@ -5,6 +5,7 @@
 //! C headers: [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
 
 use super::{
+    context::SyncFlags,
     inode_cache::{
         InodeCache,
         InodeMemory,
@@ -75,6 +76,12 @@ impl<T: FileSystem> SuperBlock<T> {
     pub fn set_error(&self, error: Error) {
         // SAFETY: The superblock lives.
         unsafe { bindings::errseq_set(&raw mut (*self.as_raw()).s_wb_err, error.to_errno()) };
+    }
+
+    /// Which of `MS_SYNCHRONOUS` and `MS_DIRSYNC` it is mounted with.
+    pub fn sync_flags(&self) -> SyncFlags {
+        // SAFETY: The superblock lives; the flags may change under us, any value will do.
+        SyncFlags::new(unsafe { (&raw const (*self.as_raw()).s_flags).read_volatile() })
     }
 
     /// How many filesystems are stacked below this one.

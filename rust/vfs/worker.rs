@@ -17,6 +17,12 @@ struct Frame<F, R> {
     result: Option<R>,
 }
 
+/// Whether the running task is a worker itself, which no signal and no limit can stop.
+pub fn is_worker() -> bool {
+    // SAFETY: No requirements beyond task context.
+    unsafe { bindings::current_is_worker() }
+}
+
 /// Runs `f` on a system work queue and waits for it, whatever signals come.
 ///
 /// For a task that is being killed but must still have something done, which its own pending
@@ -24,9 +30,12 @@ struct Frame<F, R> {
 ///
 /// When this returns the worker has left this module's code for good.
 ///
-/// Context: process context, may sleep; not in a worker that reclaim depends on. `f` must not need
-/// a lock that the caller holds.
-pub fn run<R: Send, F: FnOnce() -> R + Send>(f: F) -> Result<R> {
+/// `depth` is how many filesystems lie below the one that asks: for lockdep, to which the locks of
+/// each are others.
+///
+/// Context: process context, may sleep; not in a worker, which reclaim may depend on. `f` must not
+/// need a lock that the caller holds.
+pub fn run<R: Send, F: FnOnce() -> R + Send>(depth: i32, f: F) -> Result<R> {
     let mut frame = Frame {
         work: MaybeUninit::uninit(),
         f: Some(f),
@@ -38,7 +47,7 @@ pub fn run<R: Send, F: FnOnce() -> R + Send>(f: F) -> Result<R> {
     // queue takes it.
     unsafe {
         let work = raw.cast::<bindings::work_struct>();
-        bindings::init_work_onstack(work, Some(run_frame::<F, R>));
+        bindings::init_work_onstack(work, Some(run_frame::<F, R>), depth.unsigned_abs());
         bindings::queue_work_on(
             bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int,
             bindings::system_dfl_wq,

@@ -11,7 +11,7 @@ use crate::sys::mem::{PAGE, READ_WRITE, Region};
 use crate::sys::mount::{self, Context, Refused};
 use crate::sys::{Errno, file, fscall, path, stat};
 use crate::twin::expect_errno;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 
 pub const TESTS: &[Test] = &[
@@ -506,8 +506,28 @@ fn synchronous(ctx: &Ctx) -> Result<()> {
         mount::mount("none", &at, "", libc::MS_REMOUNT, "")?;
         durable_at_once(&own, &at)
     });
+    // Below it ends. mount(8) asks for what it sees, which then goes, with the right to write here.
+    let flags = libc::MS_REMOUNT;
+    let outcome = outcome.and_then(|()| Ok(mount::mount("none", &own.lower.dir, "", flags, "")?));
+    let shown = outcome.and_then(|()| {
+        let flags = libc::MS_REMOUNT | libc::MS_RDONLY | libc::MS_SYNCHRONOUS;
+        mount::mount("none", &at, "", flags, "")
+            .context("a remount that asks for what is there")?;
+        Ok(std::fs::read_to_string("/proc/self/mounts")?)
+    });
     umount(&at)?;
-    outcome?;
+    let (shown, name) = (shown?, at.display().to_string());
+    let line = shown.lines().find(|line| line.contains(&name));
+    let options = line.and_then(|line| line.split(' ').nth(3));
+    let options = options.context("the mount is not shown")?;
+    ensure!(
+        options.split(',').all(|option| option != "sync"),
+        "over one that is not synchronous any more: {options}"
+    );
+    ensure!(
+        options.starts_with("ro"),
+        "after a remount to ro: {options}"
+    );
     own.finish()
 }
 

@@ -3,13 +3,23 @@
 //! fanotify: a listener whom the kernel asks before a file is opened or read.
 
 use super::errno::{check, check_unit};
-use super::{Res, cstr, file, process};
+use super::{Res, cstr, file, process, stat};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-/// Opening, and reading.
-const MASK: u64 = libc::FAN_OPEN_PERM | libc::FAN_ACCESS_PERM;
+/// Opening and reading, of files and directories.
+const MASK: u64 = libc::FAN_OPEN_PERM | libc::FAN_ACCESS_PERM | libc::FAN_ONDIR;
+
+/// What a listener was asked.
+pub struct Question {
+    /// The device that the file is on: major and minor number.
+    pub dev: (u32, u32),
+    /// Whether it is to be opened.
+    pub opens: bool,
+    /// Whether it is to be read.
+    pub reads: bool,
+}
 
 /// A listener.
 pub struct Listener(OwnedFd);
@@ -40,12 +50,13 @@ impl Listener {
         })
     }
 
-    /// Allows what is asked for within `limit`; returns how many questions that were.
-    pub fn allow(&self, limit: Duration) -> Res<usize> {
+    /// Allows what is asked for within `limit`, and says what that was.
+    pub fn allow(&self, limit: Duration) -> Res<Vec<Question>> {
         const LEN: usize = size_of::<libc::fanotify_event_metadata>();
         if !process::poll_in(&self.0, limit)? {
-            return Ok(0);
+            return Ok(Vec::new());
         }
+        let mut questions = Vec::new();
         let mut events = [0; 64 * LEN];
         let n = file::read(&self.0, &mut events)?;
         for event in events[..n].chunks_exact(LEN) {
@@ -54,6 +65,12 @@ impl Listener {
                 unsafe { std::ptr::read_unaligned(event.as_ptr().cast()) };
             // SAFETY: The kernel made this descriptor for the one who reads the event.
             let about = unsafe { OwnedFd::from_raw_fd(event.fd) };
+            let stat = stat::fstat(&about)?;
+            questions.push(Question {
+                dev: (stat.dev_major, stat.dev_minor),
+                opens: event.mask & libc::FAN_OPEN_PERM != 0,
+                reads: event.mask & libc::FAN_ACCESS_PERM != 0,
+            });
             let answer = libc::fanotify_response {
                 fd: about.as_raw_fd(),
                 response: libc::FAN_ALLOW,
@@ -64,6 +81,6 @@ impl Listener {
             };
             file::write(&self.0, bytes)?;
         }
-        Ok(n / LEN)
+        Ok(questions)
     }
 }
