@@ -105,8 +105,8 @@ impl CachedFile for Diofs {
 fn write_rest(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result {
     let left = src.remaining();
     let end = pos.saturating_add_unsigned(left as u64);
-    // The lower filesystem applies the limit of the running task, who need not be the writer.
     let depth = inode.super_block().stack_depth();
+    // The lower filesystem applies the limit of the running task, who need not be the writer.
     if file_size_limit() < end as u64 {
         return worker::run(depth, || write_lower(inode, pos, src))?;
     }

@@ -142,13 +142,17 @@ impl LowerFile {
         }
     }
 
-    /// Asks whether `len` bytes at `pos` may be transferred, on behalf of whoever opened this file.
+    /// Asks whether this file is open for `mode` (`FMODE_*`), and whether `len` bytes at `pos` may
+    /// be transferred, on behalf of whoever opened it.
     ///
     /// The VFS has asked about the file above, on behalf of the running task. About this one, in a
     /// mount of nobody's, security modules that decide by path could say nothing to that task.
     ///
     /// Context: process context, may sleep; fanotify may ask user space. C: `rw_verify_area()`.
-    fn verify(&self, direction: u32, pos: i64, len: usize) -> Result {
+    fn verify(&self, mode: u32, direction: u32, pos: i64, len: usize) -> Result {
+        if self.mode() & mode == 0 {
+            return Err(EBADF);
+        }
         let _creds = CredGuard::new(self.file().cred());
         // SAFETY: The file lives, and `pos` through the call.
         to_result(unsafe { bindings::rw_verify_area(direction as c_int, self.as_raw(), &pos, len) })
@@ -171,17 +175,13 @@ impl LowerFile {
         if iter.remaining() == 0 {
             return 0;
         }
-        if self.mode() & bindings::FMODE_READ == 0 {
-            return EBADF.to_errno() as isize;
-        }
         // SAFETY: The request is valid before the call; a file has operations.
         let (pos, read) = unsafe { ((*kiocb).ki_pos, (*(*self.as_raw()).f_op).read_iter) };
-        let Some(read) = read else {
-            return EINVAL.to_errno() as isize;
+        let may = self.verify(bindings::FMODE_READ, bindings::READ, pos, iter.remaining());
+        let read = match may.and(read.ok_or(EINVAL)) {
+            Ok(read) => read,
+            Err(error) => return error.to_errno() as isize,
         };
-        if let Err(error) = self.verify(bindings::READ, pos, iter.remaining()) {
-            return error.to_errno() as isize;
-        }
         // SAFETY: By this function's requirements. If the request was queued it is not looked at
         // any more; the file lives as long as `self`.
         unsafe {
@@ -211,17 +211,18 @@ impl LowerFile {
         if iter.remaining() == 0 {
             return 0;
         }
-        if !self.can_write() {
-            return EBADF.to_errno() as isize;
-        }
         // SAFETY: The request is valid before the call; a file has operations.
         let (pos, write) = unsafe { ((*kiocb).ki_pos, (*(*self.as_raw()).f_op).write_iter) };
-        let Some(write) = write else {
-            return EINVAL.to_errno() as isize;
+        let may = self.verify(
+            bindings::FMODE_WRITE,
+            bindings::WRITE,
+            pos,
+            iter.remaining(),
+        );
+        let write = match may.and(write.ok_or(EINVAL)) {
+            Ok(write) => write,
+            Err(error) => return error.to_errno() as isize,
         };
-        if let Err(error) = self.verify(bindings::WRITE, pos, iter.remaining()) {
-            return error.to_errno() as isize;
-        }
         // SAFETY: By this function's requirements. What is started is ended here, or by the
         // completion of a queued request; that is not looked at any more then.
         unsafe {
