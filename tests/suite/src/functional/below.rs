@@ -3,8 +3,10 @@
 //! Attributes that were changed on the lower while the mount knows the file already. `chattr` can
 //! be had in no other way.
 
-use crate::harness::{Ctx, Test, test};
-use crate::sys::{Res, file, fscall, path, stat};
+use crate::harness::{Ctx, Test, skip, test};
+use crate::lower::stack::diofs;
+use crate::lower::{mounts_below, umount};
+use crate::sys::{Res, dir, file, fscall, mount, path, stat};
 use crate::twin::expect_errno;
 use anyhow::{Context, Result, ensure};
 use std::os::unix::process::CommandExt;
@@ -18,6 +20,7 @@ pub const TESTS: &[Test] = &[
     test("below.set_id", set_id).once(),
     test("below.owner", owner).once(),
     test("below.casefolded", casefolded).once(),
+    test("below.automount", automount).once(),
 ];
 
 const USER: u32 = 1000;
@@ -191,13 +194,44 @@ fn casefolded(ctx: &Ctx) -> Result<()> {
     path::mkdir(&dir.join("sub"), 0o755)?;
     let at = ctx.work.join("m");
     std::fs::create_dir_all(&at)?;
-    crate::lower::stack::diofs(&dir, &at, &[])?;
+    diofs(&dir, &at, &[])?;
     drop(file::create(&at.join("plain"))?);
     expect_errno("another case", stat::stat(&at.join("PLAIN")), libc::ENOENT)?;
     expect_errno("nothing", stat::stat(&at.join("sub/x")), libc::ENOENT)?;
     chattr(&dir.join("sub"), |old| old | CASEFOLD)?;
     let inside = stat::stat(&at.join("sub/y"));
-    crate::lower::umount(&at)?;
+    umount(&at)?;
     own.umount()?;
     expect_errno("a name in a folded directory", inside, libc::EREMOTE)
+}
+
+/// A directory that mounts something when one walks through it is not looked into, nor is anything
+/// mounted. The one of debugfs leads to the tracer.
+fn automount(ctx: &Ctx) -> Result<()> {
+    const NAME: &str = "tracing";
+    ctx.need_diofs()?;
+    let below = ctx.work.join("debugfs");
+    let at = ctx.work.join("m");
+    std::fs::create_dir_all(&below)?;
+    std::fs::create_dir_all(&at)?;
+    mount::mount("debugfs", &below, "debugfs", 0, "")?;
+    let entries = dir::read_all(file::open(&below, libc::O_RDONLY, 0)?, 4096)?;
+    let answer = if entries.iter().any(|entry| entry.name == NAME) {
+        diofs(&below, &at, &[])?;
+        let inside = stat::stat(&at.join(NAME));
+        umount(&at)?;
+        Some(inside)
+    } else {
+        None
+    };
+    let mounted = mounts_below(&below);
+    umount(&below)?;
+    let Some(inside) = answer else {
+        return skip(
+            "the debugfs of this kernel has no place where something is mounted by itself",
+        );
+    };
+    expect_errno("a place where something is mounted", inside, libc::EREMOTE)?;
+    ensure!(mounted == [below], "looking it up has mounted: {mounted:?}");
+    Ok(())
 }

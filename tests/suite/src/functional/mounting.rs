@@ -5,7 +5,7 @@
 use crate::coherence::race::Racer;
 use crate::harness::{Ctx, Private, Test, skip, test};
 use crate::lower::stack::{Stack, diofs};
-use crate::lower::{Kind, mounts_below, umount};
+use crate::lower::{Kind, mounts_below, tool, umount};
 use crate::pattern::{check, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region};
 use crate::sys::mount::{self, Context, Refused};
@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     test("mount.too_deep", too_deep).once(),
     test("mount.two_levels", two_levels).once(),
     test("mount.casefolded_lower", casefolded).once(),
+    test("mount.lower_with_own_names", own_names).once(),
     test("mount.shown", shown).once(),
     test("mount.options", options).once(),
     test("mount.classic_call", classic_call).once(),
@@ -146,6 +147,26 @@ fn casefolded(ctx: &Ctx) -> Result<()> {
     let _ = mount::umount(&ctx.work.join("m"), 0);
     own.umount()?;
     outcome
+}
+
+/// One file of a lower that compares names in a way of its own would have several names above.
+fn own_names(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let device = ctx.private_device(64)?;
+    let node = device.node().display().to_string();
+    tool::run("mkfs.vfat", &[&node])?;
+    let fat = point(ctx, "fat")?;
+    match mount::mount(&node, &fat, "vfat", 0, "") {
+        Err(Errno(libc::ENODEV)) => return skip("this kernel has no vfat"),
+        mounted => mounted?,
+    }
+    path::mkdir(&fat.join("d"), 0o755)?;
+    let at = point(ctx, "m")?;
+    for (what, dir) in [("its root", fat.clone()), ("a directory", fat.join("d"))] {
+        let answer = diofs(&dir, &at, &[]);
+        expect_refusal(&format!("vfat, {what}"), answer, &[libc::EREMOTE])?;
+    }
+    umount(&fat)
 }
 
 /// The line of `/proc/self/mounts` about `point`: source, type and options.

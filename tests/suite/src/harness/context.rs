@@ -67,7 +67,7 @@ impl Ctx<'_> {
 
     /// Like [`Ctx::private`], with more arguments for `mkfs.ext4`.
     pub fn private_with(&self, kind: Kind, more: &[&str], mib: u64) -> Result<Private> {
-        let device = Device::make(&self.mapper, PRIVATE_DEVICE, &self.spare.limited(mib))?;
+        let device = self.private_device(mib)?;
         let lower = Lower::make_with(kind, more, device, &self.work.join("private"))?;
         Private::over(lower, self.fs, &self.work)
     }
@@ -82,12 +82,17 @@ impl Ctx<'_> {
         Ok(OnTwo { top, bottom })
     }
 
+    /// A device of its own for a test that needs another filesystem than a [`Lower`].
+    pub fn private_device(&self, mib: u64) -> Result<Device> {
+        Device::make(&self.mapper, PRIVATE_DEVICE, &self.spare.limited(mib))
+    }
+
     /// Makes a lower of its own whose directories can be casefolded; nothing is mounted over it.
     pub fn private_casefold(&self) -> Result<Lower> {
         if !Path::new("/sys/fs/ext4/features/casefold").exists() {
             return skip("the ext4 of this kernel has no casefolding");
         }
-        let device = Device::make(&self.mapper, PRIVATE_DEVICE, &self.spare.limited(64))?;
+        let device = self.private_device(64)?;
         Lower::make_with(
             Kind::Ext4Block4k,
             &["-O", "casefold"],

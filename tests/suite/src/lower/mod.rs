@@ -7,7 +7,7 @@ pub mod disk;
 pub mod kind;
 pub mod scsi;
 pub mod stack;
-mod tool;
+pub mod tool;
 
 pub use device::Device;
 pub use kind::Kind;
