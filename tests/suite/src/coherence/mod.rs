@@ -15,7 +15,6 @@ mod fresh;
 mod full;
 mod lost;
 mod own_buffer;
-mod punts;
 pub mod queue;
 pub mod race;
 mod refused;

@@ -19,6 +19,7 @@ pub mod mount;
 pub mod path;
 pub mod process;
 pub mod stat;
+pub mod trace;
 pub mod uring;
 
 pub use errno::{Errno, Res};
