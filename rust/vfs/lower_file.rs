@@ -64,12 +64,21 @@ impl LowerFile {
     /// A listener of fanotify, which decides in user space, would be waited for with folio locks
     /// held. Content that has to be brought first (`FAN_PRE_ACCESS`) is asked for all the same.
     pub fn disable_access_permission_events(&self) {
-        // Both bits mean: all events but `FAN_ACCESS_PERM`. The second alone: no questions at all.
-        const BOTH: u32 = bindings::FMODE_NONOTIFY | bindings::FMODE_NONOTIFY_PERM;
-        if self.mode() & BOTH == 0 {
+        if self.mode() & Self::NOTIFY_MASK == 0 {
             // SAFETY: As above.
-            unsafe { bindings::file_mode_set(self.as_raw(), BOTH) };
+            unsafe { bindings::file_mode_set(self.as_raw(), Self::NOTIFY_MASK) };
         }
+    }
+
+    /// Both bits mean: all events but `FAN_ACCESS_PERM`. The second alone: no questions at all.
+    /// C: `FMODE_FSNOTIFY_MASK`.
+    const NOTIFY_MASK: u32 = bindings::FMODE_NONOTIFY | bindings::FMODE_NONOTIFY_PERM;
+
+    /// Whether somebody may have to bring the content before it is read (`FAN_PRE_ACCESS`).
+    ///
+    /// C: `FMODE_FSNOTIFY_HSM()`.
+    fn awaits_content(&self) -> bool {
+        matches!(self.mode() & Self::NOTIFY_MASK, 0 | Self::NOTIFY_MASK)
     }
 
     fn super_block_raw(&self) -> *mut bindings::super_block {
@@ -172,15 +181,34 @@ impl LowerFile {
         kiocb: *mut bindings::kiocb,
         iter: &mut BvecIter<'_>,
     ) -> isize {
-        if iter.remaining() == 0 {
+        let len = iter.remaining();
+        // SAFETY: The request is valid before the call.
+        let pos = unsafe { (*kiocb).ki_pos };
+        if len == 0 {
             return 0;
         }
-        // SAFETY: The request is valid before the call; a file has operations.
-        let (pos, read) = unsafe { ((*kiocb).ki_pos, (*(*self.as_raw()).f_op).read_iter) };
-        let may = self.verify(bindings::FMODE_READ, bindings::READ, pos, iter.remaining());
-        let read = match may.and(read.ok_or(EINVAL)) {
-            Ok(read) => read,
-            Err(error) => return error.to_errno() as isize,
+        match self.verify(bindings::FMODE_READ, bindings::READ, pos, len) {
+            // SAFETY: By this function's requirements.
+            Ok(()) => unsafe { self.read_iter_unasked(kiocb, iter) },
+            Err(error) => error.to_errno() as isize,
+        }
+    }
+
+    /// Reads into `iter` what the running task may read.
+    ///
+    /// Context: that of `kiocb`.
+    ///
+    /// # Safety
+    ///
+    /// As for [`LowerFile::read_iter`].
+    unsafe fn read_iter_unasked(
+        &self,
+        kiocb: *mut bindings::kiocb,
+        iter: &mut BvecIter<'_>,
+    ) -> isize {
+        // SAFETY: A file has operations.
+        let Some(read) = (unsafe { (*(*self.as_raw()).f_op).read_iter }) else {
+            return EINVAL.to_errno() as isize;
         };
         // SAFETY: By this function's requirements. If the request was queued it is not looked at
         // any more; the file lives as long as `self`.
@@ -250,16 +278,31 @@ impl LowerFile {
         kiocb
     }
 
-    /// Reads at `pos` through the lower page cache until `dst` is full or the file ends.
+    /// Reads at `pos` through the lower page cache until `dst` is full or the file ends, for a page
+    /// cache above.
     ///
-    /// Context: process context, may sleep. Takes no `i_rwsem` on the filesystems that read cached
-    /// data without it (ext2, ext3, ext4 and all that use `filemap_read()` alone).
+    /// As when a filesystem fills its own cache, security modules are not asked, nor is fanotify:
+    /// whoever wants the data was, when they came to read or to map them. A fault may come while
+    /// the lower filesystem is protected against freezing, and then nobody may be asked
+    /// (`fsnotify_file_area_perm()`). Content that has to be brought first is the exception, as
+    /// there would be nothing to read.
+    ///
+    /// Context: process context, may sleep; a folio lock may be held. Takes no `i_rwsem` on the
+    /// filesystems that read cached data without it (ext2, ext3, ext4 and all that use
+    /// `filemap_read()` alone).
     pub fn read_cached(&self, pos: i64, dst: &mut BvecIter<'_>) -> Result {
+        if self.awaits_content() && dst.remaining() > 0 {
+            self.verify(
+                bindings::FMODE_READ,
+                bindings::READ,
+                pos,
+                dst.remaining(),
+            )?;
+        }
         let mut kiocb = self.cached_request(pos);
         while dst.remaining() > 0 {
             // SAFETY: The request is initialised, and file and pages live through the call.
-            let ret =
-                unsafe { bindings::vfs_iocb_iter_read(self.as_raw(), &mut kiocb, dst.as_raw()) };
+            let ret = unsafe { self.read_iter_unasked(&mut kiocb, dst) };
             if ret <= 0 {
                 return to_result(ret as c_int);
             }
