@@ -83,7 +83,17 @@ impl Op {
         }
     }
 
-    /// Whether it makes a version that is acknowledged.
+    /// The words that get a version of its own, which is acknowledged: what it writes, or, for a
+    /// direct read, the page that its buffer is a mapping of.
+    pub fn stored(self) -> u8 {
+        match self {
+            Op::DirectRead { buffer, .. } => buffer.map_or(0, page_words),
+            _ if self.writes() => self.words(),
+            _ => 0,
+        }
+    }
+
+    /// Whether it writes what it is for.
     pub fn writes(self) -> bool {
         matches!(
             self,
@@ -437,7 +447,7 @@ pub const CONFIGS: &[Config] = &[
         "own-target",
         &[
             &[read_to(0b0011, 0)],
-            &[async_write(0b0011)],
+            &[async_write(0b0001)],
             &[store(0b0010), write_back(0b0011)],
         ],
     )),

@@ -3,6 +3,7 @@
 //! Direct requests up to their submission: `rust/fs/direct.rs`, `rust/vfs/pin.rs`.
 
 use crate::{
+    config::Op,
     machine::{Context, Ran},
     mutant::Mutant,
     property::Property,
@@ -32,17 +33,56 @@ impl Context<'_> {
         Ran::Done
     }
 
-    /// A buffer to read into is faulted in for writing.
+    /// A buffer to read into is faulted in for writing. Its pages are in a cache, so that they are
+    /// let go of again.
     pub(crate) fn pin_target(&mut self) -> Ran {
         self.begin();
-        match self.task().pte {
-            None => self.then(&[Step::SizeCheck, Step::PinTarget]),
-            Some(pte) if !pte.writable => self.then(&[Step::Mkwrite, Step::PinTarget]),
-            Some(pte) => {
-                self.task().pin = Some(pte.folio);
-                self.then(&[Step::MarkPinned])
-            }
+        let number = match self.writable(Step::PinTarget) {
+            Ok(number) => number,
+            Err(ran) => return ran,
+        };
+        self.task().pin = Some(number);
+        if self.bounces() {
+            self.say(|| "the buffer is in the cache".into());
+            return self.then(&[Step::LetGo]);
         }
+        self.then(&[Step::MarkPinned])
+    }
+
+    /// Whether a direct read goes to pages of its own first: its buffer is mapped from this file.
+    pub(crate) fn bounces(&self) -> bool {
+        let buffer = match self.op() {
+            Op::DirectRead { buffer, .. } => buffer,
+            _ => None,
+        };
+        buffer.is_some() && !self.is(Mutant::ReadNotBounced)
+    }
+
+    /// The pinned buffer of a read: write-back that cleaned it may have taken old content along.
+    pub(crate) fn let_go(&mut self) -> Ran {
+        let Some(number) = self.task().pin else {
+            return Ran::Done;
+        };
+        if !self.folio(number).dirty {
+            if self.is_locked(number) {
+                return Ran::Blocked;
+            }
+            self.folio(number).dirty = true;
+            self.say(|| "the buffer is dirty again".into());
+        }
+        self.task().pin = None;
+        Ran::Done
+    }
+
+    /// Data that were read go to the mapping: a store like any other, with no lock held.
+    pub(crate) fn copy_to(&mut self, half: u8) -> Ran {
+        let number = match self.writable(Step::CopyTo(half)) {
+            Ok(number) => number,
+            Err(ran) => return ran,
+        };
+        let word = 2 * self.folio(number).page + half;
+        self.store_word(number, usize::from(word));
+        Ran::Done
     }
 
     /// Dirties the pinned folio, under its lock and without a look at the registry.
@@ -231,8 +271,7 @@ impl Context<'_> {
         }
         // It gives up with EIO, which the number of tries is there to exclude.
         self.break_promise(Property::BoundedTries);
-        let version = self.version();
-        self.world.history.abandon(version);
+        self.abandon();
         let actor = self.actor();
         self.world.registry.tickets[actor] = Ticket::default();
         self.world.inode_lock.release(self.me);

@@ -56,10 +56,7 @@ impl Context<'_> {
         self.say(|| "beyond the end of the file".into());
         let holds = self.world.lower_lock.is_mine(self.me);
         self.task().todo.clear();
-        if self.op().writes() {
-            let version = self.version();
-            self.world.history.abandon(version);
-        }
+        self.abandon();
         if holds {
             return self.then(&[Step::LowerUnlock]);
         }

@@ -205,6 +205,14 @@ impl Context<'_> {
         self.system.is(mutant)
     }
 
+    /// What the operation stores is never acknowledged: it has failed.
+    pub fn abandon(&mut self) {
+        if self.op().stored() != 0 {
+            let version = self.version();
+            self.world.history.abandon(version);
+        }
+    }
+
     /// Says what happens.
     pub fn say(&mut self, note: impl FnOnce() -> String) {
         if let Some(old) = &mut self.note {
@@ -234,9 +242,10 @@ impl Context<'_> {
         }
         let illegal = self.world.history.illegal();
         let version = self.version();
-        if self.op().writes() {
+        if self.op().stored() != 0 {
             self.world.history.start(version);
-        } else {
+        }
+        if !self.op().writes() {
             for word in words_of(self.words()) {
                 self.task().illegal[word] = illegal[word];
             }
@@ -244,9 +253,9 @@ impl Context<'_> {
         self.task().begun = true;
     }
 
-    /// The caller learns that its write is complete.
+    /// The caller learns that what it has written, or stored, is complete.
     pub fn acknowledge(&mut self) {
-        let (version, words) = (self.version(), self.words());
+        let (version, words) = (self.version(), self.op().stored());
         self.world.history.acknowledge(version, words);
         self.say(|| format!("version {version} is acknowledged"));
     }
@@ -305,6 +314,7 @@ impl Context<'_> {
             Step::Nothing => Ran::Blocked,
             Step::PinSource => self.pin_source(),
             Step::PinTarget => self.pin_target(),
+            Step::LetGo => self.let_go(),
             Step::MarkPinned => self.mark_pinned(),
             Step::LockForWrite => self.lock_for_write(),
             Step::LockAlone => self.lock_alone(),
@@ -330,7 +340,8 @@ impl Context<'_> {
             Step::Complete => self.complete(),
             Step::Return => self.return_to_caller(),
             Step::FlushForRead => self.flush_for_read(),
-            Step::Redirty => self.redirty(),
+            Step::Unlock => self.unlock_inode(),
+            Step::CopyTo(half) => self.copy_to(half),
             Step::Flush(from, to) => self.flush(from, to),
             Step::FlushLocked(from, to) => self.flush_locked(from, to),
             Step::WriteLower(to) => self.write_lower(to),

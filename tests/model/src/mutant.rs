@@ -96,6 +96,8 @@ mutants! {
         "the end of a queued write takes the inode lock";
     TruncateDoesNotWait = "truncate-does-not-wait", "truncate", Truncation,
         "truncation does not wait for direct I/O in flight";
+    ReadNotBounced = "read-not-bounced", "own-target", Lost,
+        "a direct read into a mapping of the file reads into the pinned pages of the cache";
     NoFlushForRead = "no-flush-for-read", "direct-reads", DirectRead,
         "a direct read does not write back first";
     ShrinkUnderInvalidateLock = "shrink-under-invalidate-lock", "truncate-lower-user", Deadlock,

@@ -44,8 +44,8 @@ properties! {
     Once = "C2: a request completes once", promise;
     /// C3, C4
     CachedRead = "C4: no cached read returns what was superseded before it began", promise;
-    /// C5
-    Lost = "C5: the lower file does not lose what was acknowledged", promise;
+    /// C5, and C8 for what a direct read stores into a mapping
+    Lost = "C5, C8: the lower file does not lose what was acknowledged", promise;
     /// C6
     DirectRead = "C6: no direct read returns what was superseded before it began", promise;
     /// C7

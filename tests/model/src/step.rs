@@ -32,9 +32,12 @@ macro_rules! steps {
 steps! {
     /// A direct write faults in and pins its buffer, a mapping of this file.
     PinSource = "vfs/pin.rs", "pin";
-    /// A direct read does.
+    /// A direct read does, and finds that it is one.
     PinTarget = "vfs/pin.rs", "pin";
-    /// A direct read dirties its buffer before it reads.
+    /// It lets go of the buffer; one that was cleaned meanwhile is dirtied again.
+    LetGo = "vfs/pin.rs", "unpin";
+    /// A direct read dirties its pinned buffer before it reads (mutant only: of a mapping of this
+    /// file, nothing is pinned by then).
     MarkPinned = "vfs/pin.rs", "mark_dirty";
     /// A direct write takes the inode lock.
     LockForWrite = "fs/direct.rs", "lock_for_write";
@@ -84,8 +87,10 @@ steps! {
     Return = "vfs/lock.rs", "drop";
     /// A direct read looks for something to write back.
     FlushForRead = "fs/direct.rs", "flush_for_read";
-    /// A direct read ends; a buffer that was cleaned meanwhile is dirtied again.
-    Redirty = "vfs/pin.rs", "release";
+    /// A direct read into pages of its own releases the inode lock.
+    Unlock = "vfs/lock.rs", "drop";
+    /// It stores one of the words that it has read, the one with number `.0` in its page.
+    CopyTo(half) = "vfs/bounce.rs", "copy_to";
 
     /// Dirty pages `.0` to `.1` are collected for write-back.
     Flush(from, to) = "vfs/writeback.rs", "write_folio";

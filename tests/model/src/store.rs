@@ -29,19 +29,32 @@ impl Context<'_> {
     /// A store; without a page that may be stored to, faults come first.
     pub(crate) fn store(&mut self) -> Ran {
         self.begin();
-        match self.task().pte {
-            None => self.then(&[Step::SizeCheck, Step::Store]),
-            Some(pte) if !pte.writable => self.then(&[Step::Mkwrite, Step::Store]),
-            Some(pte) => {
-                let version = self.version();
-                for word in words_of(self.words()) {
-                    self.folio(pte.folio).data[word % 2] = version;
-                    self.say(|| format!("stores version {version} to word {word}"));
-                }
-                self.acknowledge();
-                Ran::Done
-            }
+        let number = match self.writable(Step::Store) {
+            Ok(number) => number,
+            Err(ran) => return ran,
+        };
+        for word in words_of(self.words()) {
+            self.store_word(number, word);
         }
+        self.acknowledge();
+        Ran::Done
+    }
+
+    /// The folio that the task's mapping may store to; without one, the step is taken `again` after
+    /// the faults that bring it.
+    pub(crate) fn writable(&mut self, again: Step) -> Result<u8, Ran> {
+        match self.task().pte {
+            None => Err(self.then(&[Step::SizeCheck, again])),
+            Some(pte) if !pte.writable => Err(self.then(&[Step::Mkwrite, again])),
+            Some(pte) => Ok(pte.folio),
+        }
+    }
+
+    /// A store to `word`, which folio `number` holds.
+    pub(crate) fn store_word(&mut self, number: u8, word: usize) {
+        let version = self.version();
+        self.folio(number).data[word % 2] = version;
+        self.say(|| format!("stores version {version} to word {word}"));
     }
 
     /// Locks the folio and asks the registry: the gate may stand as badly as `worst`.
@@ -125,8 +138,7 @@ impl Context<'_> {
 
     fn bus_error(&mut self) -> Ran {
         self.say(|| "SIGBUS".into());
-        let version = self.version();
-        self.world.history.abandon(version);
+        self.abandon();
         self.task().todo.clear();
         Ran::Done
     }

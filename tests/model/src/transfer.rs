@@ -15,7 +15,8 @@ use crate::{
 impl Context<'_> {
     /// The request goes to the lower file, which takes its inode lock for that.
     pub(crate) fn submit(&mut self) -> Ran {
-        let queued = self.op().may_queue() && !self.extends();
+        // What is read into pages of its own is copied by the caller's task.
+        let queued = self.op().may_queue() && !self.extends() && !self.bounces();
         let exclusive = self.op().writes() && self.extends();
         let lower = &mut self.world.lower_lock;
         let attempt = if queued {
@@ -138,14 +139,8 @@ impl Context<'_> {
             let version = self.world.lower[word];
             self.check_read(word, version, Property::DirectRead);
         }
-        let version = self.version();
-        if let (
-            Some(number),
-            Op::DirectRead {
-                buffer: Some(_), ..
-            },
-        ) = (self.task().pin, self.op())
-        {
+        if let Some(number) = self.task().pin {
+            let version = self.version();
             self.folio(number).data = [version; 2];
             self.say(|| format!("the buffer holds version {version}"));
         }
@@ -160,7 +155,14 @@ impl Context<'_> {
             self.break_promise(Property::Lifetime);
         }
         match self.op() {
-            Op::DirectRead { .. } => self.then(&[Step::Leave, Step::Redirty, Step::Return]),
+            Op::DirectRead { .. } if self.bounces() => self.then(&[
+                Step::Leave,
+                Step::Unlock,
+                Step::CopyTo(0),
+                Step::CopyTo(1),
+                Step::Return,
+            ]),
+            Op::DirectRead { .. } => self.then(&[Step::Leave, Step::LetGo, Step::Return]),
             _ => self.end_in_call(),
         }
     }
@@ -199,7 +201,7 @@ impl Context<'_> {
     /// `DirectFile::finish_sleeps` decides where the rest is done.
     pub(crate) fn lower_complete(&mut self) -> Ran {
         if matches!(self.op(), Op::DirectRead { .. }) {
-            return self.then(&[Step::Leave, Step::Redirty, Step::Complete]);
+            return self.then(&[Step::Leave, Step::LetGo, Step::Complete]);
         }
         let (first, last) = self.pages();
         let mut look = Step::Nothing;
@@ -258,22 +260,6 @@ impl Context<'_> {
         Ran::Done
     }
 
-    /// The pinned buffer of a read: write-back that cleaned it may have taken old content along.
-    pub(crate) fn redirty(&mut self) -> Ran {
-        let Some(number) = self.task().pin else {
-            return Ran::Done;
-        };
-        if !self.folio(number).dirty {
-            if self.is_locked(number) {
-                return Ran::Blocked;
-            }
-            self.folio(number).dirty = true;
-            self.say(|| "the buffer is dirty again".into());
-        }
-        self.task().pin = None;
-        Ran::Done
-    }
-
     pub(crate) fn complete(&mut self) -> Ran {
         self.count_completion();
         self.disown();
@@ -281,6 +267,11 @@ impl Context<'_> {
             self.world.inode_lock.release(self.me);
         }
         self.learn();
+        Ran::Done
+    }
+
+    pub(crate) fn unlock_inode(&mut self) -> Ran {
+        self.world.inode_lock.release(self.me);
         Ran::Done
     }
 
@@ -295,7 +286,7 @@ impl Context<'_> {
 
     /// The caller learns the result.
     fn learn(&mut self) {
-        if self.op().writes() {
+        if self.op().stored() != 0 {
             self.acknowledge();
         }
     }
