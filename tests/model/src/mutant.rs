@@ -42,6 +42,8 @@ mutants! {
         "a buffered write asks the registry before its folio is in the cache";
     Order2007 = "order-2007", "stores", Once,
         "the range is invalidated only after submission, and the error replaces -EIOCBQUEUED";
+    NeverCompletes = "never-completes", "reads", Once,
+        "the end of a queued write does not complete the caller's request";
     NoFlushBefore = "no-flush-before", "stores", BoundedTries,
         "the range is invalidated without having been written back";
     NoInvalidationBefore = "no-invalidation-before", "reads", Before,

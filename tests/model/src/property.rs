@@ -41,7 +41,7 @@ properties! {
     /// C1
     Before = "C1: the range is out of the cache before the write is submitted", promise;
     /// C2
-    Once = "C2: a request completes once", promise;
+    Once = "C2: a queued request completes exactly once", promise;
     /// C3, C4
     CachedRead = "C4: no cached read returns what was superseded before it began", promise;
     /// C5, and C8 for what a direct read stores into a mapping
@@ -80,6 +80,7 @@ impl Property {
             return false;
         }
         match self {
+            Self::Once => !world.is_quiet() || queued_requests_are_complete(world),
             Self::CachedRead => cached_reads_are_legal(world),
             Self::Lost => lower_is_legal(world),
             Self::Registry => closed_ranges_are_clean(world),
@@ -88,6 +89,12 @@ impl Property {
             _ => true,
         }
     }
+}
+
+/// That none completes twice is seen when it does.
+fn queued_requests_are_complete(world: &World) -> bool {
+    let mut requests = world.requests.iter();
+    requests.all(|request| !request.queued || request.completions == 1)
 }
 
 /// Whatever a cached read, or a load through a mapping, would return now.

@@ -33,7 +33,11 @@ impl Context<'_> {
         self.world.dio_count += 1;
         let owners = if self.is(Mutant::FreedEarly) { 1 } else { 2 };
         let request = &mut self.world.requests[self.me];
-        *request = Request { owners, ..*request };
+        *request = Request {
+            owners,
+            queued,
+            ..*request
+        };
         if queued {
             self.say(|| "the lower file queues the request".into());
             self.queue()
@@ -261,8 +265,12 @@ impl Context<'_> {
     }
 
     pub(crate) fn complete(&mut self) -> Ran {
-        self.count_completion();
         self.disown();
+        if self.is(Mutant::NeverCompletes) {
+            self.say(|| "the caller's request is not completed".into());
+            return Ran::Done;
+        }
+        self.count_completion();
         if self.is(Mutant::EndTakesInodeLock) {
             self.world.inode_lock.release(self.me);
         }

@@ -101,6 +101,8 @@ pub struct Pte {
 pub struct Request {
     /// Its owners.
     pub owners: u8,
+    /// Whether the lower file has queued it: its end has to complete the caller's request.
+    pub queued: bool,
     /// How often the caller's request was completed.
     pub completions: u8,
 }
