@@ -43,14 +43,30 @@ impl Context<'_> {
         let (page, _) = self.pages();
         match () {
             () if self.is(Mutant::WriteBeginIgnores) => Gate::Open,
+            () if self.is(Mutant::WriteGateBeforeLock) => Gate::Open,
             () if self.is(Mutant::GateOfBytes) => self.world.registry.gate(self.words(), u8::MAX),
             () if self.is(Mutant::WriteGateBeforeFolio) => self.task().seen,
             () => self.gate(page),
         }
     }
 
+    /// Asks the registry with no lock held (mutant only).
+    fn early_write_gate(&mut self, page: u8) -> Ran {
+        self.begin();
+        let gate = self.gate(page);
+        self.say(|| format!("asks the registry, with no lock yet: the gate is {gate:?}"));
+        if gate == Gate::Open {
+            return Ran::Done;
+        }
+        self.task().waits_for = self.world.registry.members();
+        self.then(&[Step::WriteWait])
+    }
+
     pub(crate) fn write_gate(&mut self) -> Ran {
         let (page, _) = self.pages();
+        if self.is(Mutant::WriteGateBeforeLock) && self.task().batch == 0 {
+            return self.early_write_gate(page);
+        }
         if self.is(Mutant::WriteGateBeforeFolio) && self.task().batch == 0 {
             self.task().seen = self.gate(page);
             self.say(|| "asks the registry, with no folio yet".into());
@@ -91,13 +107,14 @@ impl Context<'_> {
             return Ran::Blocked;
         }
         self.task().waits_for = 0;
-        if self.is(Mutant::WriteWaitsLocked) {
-            return self.then(&[Step::WriteGate]);
-        }
-        if self.is(Mutant::WriteGateBeforeFolio) {
-            return self.then(&[Step::WriteGate]);
-        }
-        self.then(&[Step::GetFolio])
+        let asks_first = self.is(Mutant::WriteWaitsLocked)
+            || self.is(Mutant::WriteGateBeforeFolio)
+            || self.is(Mutant::WriteGateBeforeLock);
+        let next = match asks_first {
+            true => Step::WriteGate,
+            false => Step::GetFolio,
+        };
+        self.then(&[next])
     }
 
     pub(crate) fn write_fill(&mut self) -> Ran {

@@ -146,6 +146,9 @@ impl Op {
             Op::Write { .. } if broken(Mutant::WriteGateBeforeFolio) => {
                 &[WriteLock, WriteGate, Return]
             }
+            Op::Write { .. } if broken(Mutant::WriteGateBeforeLock) => {
+                &[WriteGate, WriteLock, GetFolio, Return]
+            }
             Op::Write { .. } => &[WriteLock, GetFolio, Return],
             Op::Load { .. } => &[Load],
             Op::Store { .. } => &[Store],

@@ -201,6 +201,7 @@ impl Context<'_> {
         let left_out = |step: &&Step| match step {
             Step::Flush(..) => self.is(Mutant::NoFlushBefore),
             Step::Invalidate(..) => self.is(Mutant::NoInvalidationBefore),
+            Step::Close => self.is(Mutant::RangeStaysHalfOpen),
             Step::LookAgain => {
                 self.is(Mutant::NoLookAgain) || self.is(Mutant::NoInvalidationBefore)
             }
@@ -240,7 +241,8 @@ impl Context<'_> {
 
     pub(crate) fn look_again(&mut self) -> Ran {
         let (first, last) = self.way();
-        if !self.task().busy && self.is_empty(first, last) {
+        let empty = self.is_empty(first, last) || self.is(Mutant::RangeStaysHalfOpen);
+        if !self.task().busy && empty {
             return self.settle();
         }
         self.task().tries += 1;

@@ -10,7 +10,7 @@ use diofs_model::{
     config::{self, CONFIGS, Config},
     explore::{Report, explore},
     machine::{System, Watch},
-    mutant::{Mutant, REDUNDANT},
+    mutant::{BESIDES, Mutant, REDUNDANT},
     property::Property,
     trace,
 };
@@ -59,7 +59,10 @@ fn all(threads: usize) -> ExitCode {
         count(real(config, threads));
     }
     for mutant in Mutant::harmful() {
-        count(mutated(mutant, threads));
+        count(mutated(mutant, mutant.config(), mutant.breaks(), threads));
+    }
+    for (mutant, config, property) in BESIDES {
+        count(mutated(*mutant, config, *property, threads));
     }
     for (mutant, config) in REDUNDANT {
         count(redundant(*mutant, config, threads));
@@ -103,23 +106,18 @@ fn known(config: &'static Config, property: Property, threads: usize) -> bool {
 }
 
 /// The protocol with something broken: it must be found.
-fn mutated(mutant: Mutant, threads: usize) -> bool {
-    let Some(system) = system_of(mutant) else {
-        println!(
-            "FAIL mutant {}: no configuration {}",
-            mutant.id(),
-            mutant.config()
-        );
+fn mutated(mutant: Mutant, name: &str, property: Property, threads: usize) -> bool {
+    let Some(system) = system_of(mutant, name, property) else {
+        println!("FAIL mutant {}: no configuration {name}", mutant.id());
         return false;
     };
     let report = explore(system, threads);
     let figures = figures(&report);
     let Some((property, actions)) = report.broken.first() else {
         println!(
-            "FAIL mutant {}: {} survives {} ({figures})",
+            "FAIL mutant {}: {} survives {name} ({figures})",
             mutant.id(),
-            mutant.text(),
-            mutant.config()
+            mutant.text()
         );
         return false;
     };
@@ -158,13 +156,14 @@ fn redundant(mutant: Mutant, name: &str, threads: usize) -> bool {
     report.broken.is_empty()
 }
 
-fn system_of(mutant: Mutant) -> Option<System> {
-    let system = System::real(config::find(mutant.config())?).with(mutant);
-    Some(system.watching(Watch::Only(mutant.breaks())))
+fn system_of(mutant: Mutant, name: &str, property: Property) -> Option<System> {
+    let system = System::real(config::find(name)?).with(mutant);
+    Some(system.watching(Watch::Only(property)))
 }
 
 fn show(mutant: Mutant) -> Result<ExitCode> {
-    let system = system_of(mutant).context("its configuration is missing")?;
+    let system = system_of(mutant, mutant.config(), mutant.breaks())
+        .context("its configuration is missing")?;
     let report = explore(system, 1);
     let (property, actions) = report.broken.first().context("it survives")?;
     println!("{}: {}", mutant.id(), mutant.text());

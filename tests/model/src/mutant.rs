@@ -62,6 +62,8 @@ mutants! {
         "a buffered write does not ask the registry";
     MkwriteIgnores = "mkwrite-ignores", "limits-stores", CachedRead,
         "page_mkwrite does not ask the registry";
+    WriteGateBeforeLock = "write-gate-before-lock", "writes", Lost,
+        "a buffered write asks the registry before it has the inode lock, and not later";
     GateOfBytes = "gate-of-bytes", "writes", CachedRead,
         "a buffered write asks for its bytes only, not for the whole folio";
     GateBeforeFolio = "gate-before-folio", "reads", Registry,
@@ -72,6 +74,8 @@ mutants! {
         "no barrier between adding a folio and looking at the registry";
     NoLookAgain = "no-look-again", "limits-stores", Before,
         "no look at the cache after the range was closed again";
+    RangeStaysHalfOpen = "range-stays-half-open", "limits-reads", Before,
+        "the range is not closed again after the cache was emptied, nor looked at again";
     LeaveBeforeInvalidation = "leave-before-invalidation", "limits-reads", CachedRead,
         "the range leaves the registry before the second invalidation";
     CompletionBeforeInvalidation = "completion-before-invalidation", "limits-reads", CachedRead,
@@ -117,6 +121,22 @@ mutants! {
     NoInvalidationAndAfter = "no-invalidation-at-all", "reads", CachedRead,
         "the range is not invalidated, neither before nor after the write";
 }
+
+/// What a mutant breaks besides, and where.
+pub const BESIDES: &[(Mutant, &str, Property)] = &[
+    (
+        Mutant::RangeStaysHalfOpen,
+        "limits-stores",
+        Property::CachedRead,
+    ),
+    (Mutant::RangeStaysHalfOpen, "limits-stores", Property::Lost),
+    (
+        Mutant::WriteGateBeforeLock,
+        "overlap-writes",
+        Property::CachedRead,
+    ),
+    (Mutant::ReadNotBounced, "own-target-crossed", Property::Lost),
+];
 
 /// What can be left out without anybody noticing, and where: something else keeps the promise there.
 /// Each of these is explored to the end and must break no promise.

@@ -8,7 +8,7 @@ use diofs_model::{
     config::{self, CONFIGS},
     explore::explore,
     machine::{System, Watch},
-    mutant::{Mutant, REDUNDANT},
+    mutant::{BESIDES, Mutant, REDUNDANT},
     property::Property,
     step::Step,
     trace,
@@ -35,7 +35,9 @@ fn every_step_names_a_function_of_the_module() {
 #[test]
 fn mutants_name_configurations() {
     let harmful = Mutant::harmful().map(Mutant::config);
-    for name in harmful.chain(REDUNDANT.iter().map(|(_, name)| *name)) {
+    let besides = BESIDES.iter().map(|(_, name, _)| *name);
+    let redundant = REDUNDANT.iter().map(|(_, name)| *name);
+    for name in harmful.chain(besides).chain(redundant) {
         assert!(config::find(name).is_some(), "no configuration {name}");
     }
 }
