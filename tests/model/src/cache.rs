@@ -99,12 +99,16 @@ impl Context<'_> {
     }
 
     fn write_page(&mut self, page: u8, data: [u8; 2]) {
+        let whole_blocks = self.is(Mutant::LowerGrows);
         for (half, version) in data.into_iter().enumerate() {
             let word = 2 * page + half as u8;
-            if word >= self.world.size {
+            if word >= self.world.size && !whole_blocks {
                 continue;
             }
-            if word >= self.world.lower_size {
+            if word >= self.world.lower_size && whole_blocks {
+                self.world.lower_size = word + 1;
+                self.say(|| format!("the lower file grows to {} words", word + 1));
+            } else if word >= self.world.lower_size {
                 self.break_promise(Property::Truncation);
             }
             self.world.lower[usize::from(word)] = version;

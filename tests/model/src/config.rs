@@ -425,7 +425,7 @@ pub const CONFIGS: &[Config] = &[
             &[
                 &[write(0b01), sync_write(0b10)],
                 &[read(0), read(0)],
-                &[store(0b01)],
+                &[store(0b01), write_back(0b01)],
             ],
         )
     },

@@ -67,6 +67,7 @@ impl Model for System {
             Size,
             Deadlock,
             Truncation,
+            Ends,
             Agree,
             Lifetime,
             Registry,

@@ -104,6 +104,8 @@ mutants! {
         "truncation does not wait for direct I/O in flight";
     ReadNotBounced = "read-not-bounced", "own-target", Lost,
         "a direct read into a mapping of the file reads into the pinned pages of the cache";
+    LowerGrows = "lower-grows-past-the-end", "extend", Ends,
+        "write-back writes whole blocks, so that the lower file grows past the end of the file";
     NoFlushForRead = "no-flush-for-read", "direct-reads", DirectRead,
         "a direct read does not write back first";
     ShrinkUnderInvalidateLock = "shrink-under-invalidate-lock", "truncate-lower-user", Deadlock,

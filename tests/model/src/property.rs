@@ -54,6 +54,8 @@ properties! {
     Deadlock = "C8: every task comes to an end", promise;
     /// C9
     Truncation = "C9: nothing goes to or comes from behind the end of a file", promise;
+    /// C7, C9: what is longer below becomes part of the file with the next mount.
+    Ends = "C7, C9: the lower file is not longer than the file", promise;
     /// R5 of the checker's rules
     Agree = "R5: when all is quiet, cache and lower file agree", promise;
     /// Nobody touches a request that was freed.
@@ -83,6 +85,7 @@ impl Property {
             Self::Once => !world.is_quiet() || queued_requests_are_complete(world),
             Self::CachedRead => cached_reads_are_legal(world),
             Self::Lost => lower_is_legal(world),
+            Self::Ends => lower_is_not_longer(world),
             Self::Registry => closed_ranges_are_clean(world),
             Self::Agree => !world.is_quiet() || agrees(world),
             Self::Deadlock => world.is_quiet() || can_go_on(system, world),
@@ -123,6 +126,11 @@ fn lower_is_legal(world: &World) -> bool {
             || words_of(page_words(page) & below(world.size))
                 .all(|word| world.history.is_legal(word, world.lower[word]))
     })
+}
+
+/// Whoever changes both sizes holds the inode lock exclusively meanwhile.
+fn lower_is_not_longer(world: &World) -> bool {
+    world.lower_size <= world.size || world.inode_lock.is_exclusive()
 }
 
 /// The invariant of `Documentation/coherence.rst`, with its exception.

@@ -56,6 +56,11 @@ impl RwSem {
         self.writer &= !(1 << task);
     }
 
+    /// Whether anybody holds the lock exclusively.
+    pub fn is_exclusive(&self) -> bool {
+        self.writer != 0
+    }
+
     /// Whether `task` holds the lock exclusively.
     pub fn is_mine(&self, task: usize) -> bool {
         self.writer == 1 << task
