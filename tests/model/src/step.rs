@@ -44,7 +44,7 @@ steps! {
     /// A direct write that extends the file takes it anew, exclusively.
     LockAlone = "fs/direct.rs", "lock_for_write";
     /// A direct read takes it.
-    LockForRead = "fs/direct.rs", "read";
+    LockForRead = "fs/direct.rs", "read_buffer";
     /// A direct write's range enters the registry.
     Enter = "vfs/range_set.rs", "enter";
     /// A store leaves the store buffer (mutants only).

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The model against itself and against the module's source.
-
-use std::{fs, path::Path};
+//! The model against itself.
 
 use diofs_model::{
     config::{self, CONFIGS},
@@ -10,27 +8,8 @@ use diofs_model::{
     machine::{System, Watch},
     mutant::{BESIDES, Mutant, REDUNDANT},
     property::Property,
-    step::Step,
     trace,
 };
-
-/// Each step names a function of the module. One that is gone or renamed has to be looked at.
-#[test]
-fn every_step_names_a_function_of_the_module() {
-    let rust = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rust");
-    for (file, function) in Step::SOURCES {
-        if *file == "kernel" {
-            continue;
-        }
-        let source = fs::read_to_string(rust.join(file))
-            .unwrap_or_else(|error| panic!("rust/{file}, of which the model has a step: {error}"));
-        let named = [format!("fn {function}("), format!("fn {function}<")];
-        assert!(
-            named.iter().any(|text| source.contains(text)),
-            "rust/{file} has no function {function}, which a step of the model stands for"
-        );
-    }
-}
 
 #[test]
 fn mutants_name_configurations() {
