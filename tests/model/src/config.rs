@@ -511,6 +511,14 @@ pub const CONFIGS: &[Config] = &[
         ],
     )),
     with_limits(config(
+        "limits-target",
+        &[
+            &[read_to(0b11, 0)],
+            &[async_write(0b01)],
+            &[store(0b10), write_back(0b11)],
+        ],
+    )),
+    with_limits(config(
         "lower-user",
         &[&[async_write(0b01)], &[lower_user(0)], &[read(0)]],
     )),
