@@ -62,7 +62,7 @@ mutants! {
         "a buffered write does not ask the registry";
     MkwriteIgnores = "mkwrite-ignores", "limits-stores", CachedRead,
         "page_mkwrite does not ask the registry";
-    WriteGateBeforeLock = "write-gate-before-lock", "writes", Lost,
+    WriteGateBeforeLock = "registry-asked-too-early", "writes", Lost,
         "a buffered write asks the registry before it has the inode lock, and not later";
     GateOfBytes = "gate-of-bytes", "writes", CachedRead,
         "a buffered write asks for its bytes only, not for the whole folio";
