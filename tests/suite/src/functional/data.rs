@@ -7,7 +7,7 @@ use crate::pattern::{check, check_equal, check_zero, pattern};
 use crate::sys::mem::{PAGE, Region, Slice};
 use crate::sys::{file, fscall, stat};
 use crate::twin::twin;
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use std::sync::Arc;
 
 pub const TESTS: &[Test] = &[
@@ -232,38 +232,41 @@ fn cold(ctx: &Ctx) -> Result<()> {
 
 /// What is in the cache above is not in the lower's too, at rest.
 fn cached_once(ctx: &Ctx) -> Result<()> {
+    // The kernel drops a folio behind a write if nobody has it locked just then, and does not come
+    // back for it.
+    const TRIES: usize = 5;
     const PAGES: u64 = 1024;
     ctx.need_diofs()?;
     ctx.need_direct()?;
-    let fd = file::create(&ctx.at("f"))?;
-    file::pwrite(&fd, &pattern(1, 0, PAGES as usize * PAGE), 0)?;
-    file::fsync(&fd)?;
-    let under = file::open(&ctx.under.join("f"), libc::O_RDONLY, 0)?;
-    if !ctx.lower.kind.has_extents() {
-        // The kernel drops pages behind a write only where writing ends in a process, which it does
-        // not for block-mapped files.
-        fscall::fadvise(&under, 0, 0, libc::POSIX_FADV_DONTNEED)?;
+    let mut below = [PAGES; TRIES];
+    for (i, below) in below.iter_mut().enumerate() {
+        let name = format!("f{i}");
+        let fd = file::create(&ctx.at(&name))?;
+        file::pwrite(&fd, &pattern(1, 0, PAGES as usize * PAGE), 0)?;
+        file::fsync(&fd)?;
+        let under = file::open(&ctx.under.join(&name), libc::O_RDONLY, 0)?;
+        if !ctx.lower.kind.has_extents() {
+            // Nor does it where writing ends in an interrupt, as it does for block-mapped files.
+            fscall::fadvise(&under, 0, 0, libc::POSIX_FADV_DONTNEED)?;
+        }
+        let mut most = 0;
+        for what in ["written", "read"] {
+            let above = fscall::cachestat(&fd, 0, 0)?.cached;
+            ensure!(
+                above >= PAGES / 2,
+                "{what}: of {PAGES} pages {above} are cached"
+            );
+            most = most.max(fscall::cachestat(&under, 0, 0)?.cached);
+            fscall::fadvise(&fd, 0, 0, libc::POSIX_FADV_DONTNEED)?;
+            let bytes = file::pread_vec(&fd, PAGES as usize * PAGE, 0)?;
+            check("read", &bytes, 1, 0)?;
+        }
+        *below = most;
+        if most <= PAGES / 20 {
+            return Ok(());
+        }
     }
-    for what in ["written", "read"] {
-        let above = fscall::cachestat(&fd, 0, 0)?.cached;
-        let below = fscall::cachestat(&under, 0, 0)?.cached;
-        ensure!(
-            above >= PAGES / 2,
-            "{what}: of {PAGES} pages {above} are cached"
-        );
-        ensure!(
-            below <= PAGES / 20,
-            "{what}: of {PAGES} pages the lower caches {below} too"
-        );
-        fscall::fadvise(&fd, 0, 0, libc::POSIX_FADV_DONTNEED)?;
-        check(
-            "read",
-            &file::pread_vec(&fd, PAGES as usize * PAGE, 0)?,
-            1,
-            0,
-        )?;
-    }
-    Ok(())
+    bail!("of {PAGES} pages the lower caches as many as {below:?} too");
 }
 
 fn advice(ctx: &Ctx) -> Result<()> {
