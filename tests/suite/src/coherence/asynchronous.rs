@@ -6,7 +6,7 @@
 use super::queue::{Engine, Queue};
 use super::race::Racer;
 use super::scene::{LIMIT, NEW, OLD, Scene};
-use crate::harness::{Ctx, Test, skip, test};
+use crate::harness::{Ctx, Test, lacking, skip, test};
 use crate::lower::scsi::SlowDisk;
 use crate::lower::stack::Stack;
 use crate::lower::umount;
@@ -206,7 +206,7 @@ fn uring_writes(ctx: &Ctx) -> Result<()> {
 /// reads or writes by io_uring takes about one latency, and reads need no worker thread.
 fn uring_on_a_slow_disk(ctx: &Ctx) -> Result<()> {
     if !trace::available() {
-        return skip("tracefs is not mounted");
+        return lacking("tracefs is not mounted");
     }
     let latency = patience::at_most(Duration::from_millis(600)).min(SlowDisk::MOST);
     let disk = SlowDisk::make(64)?;

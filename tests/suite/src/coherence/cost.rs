@@ -3,7 +3,7 @@
 //! Coherence costs nothing when nobody mixes (C12).
 
 use super::scene::{NEW, OLD, Scene};
-use crate::harness::{Ctx, Test, skip, test};
+use crate::harness::{Ctx, Test, lacking, test};
 use crate::pattern::pattern;
 use crate::stats::Stats;
 use crate::sys::mem::{PAGE, Slice};
@@ -69,7 +69,7 @@ fn allocations(ctx: &Ctx) -> Result<()> {
     ctx.need_diofs()?;
     ctx.need_direct()?;
     if !trace::available() {
-        return skip("tracefs is not mounted");
+        return lacking("tracefs is not mounted");
     }
     let trace = Trace::start(&["kmem/kmalloc", "kmem/kmem_cache_alloc"])?;
     for (pages, allowed) in [(1, 1), (4, 1), (8, 2)] {

@@ -3,7 +3,7 @@
 //! Direct I/O: synchronous, libaio and io_uring, over files that are cached, dirty, or neither.
 
 use super::inject::{Injector, Target};
-use super::points::{Round, every_point, points};
+use super::points::{Round, every_point, every_point_by};
 use super::stage::{LEN, NOMEM, Stage};
 use crate::coherence::queue::{By, EACH, Queue};
 use crate::coherence::scene::{NEW, OLD};
@@ -88,8 +88,8 @@ fn direct_write(ctx: &Ctx) -> Result<()> {
     let stage = Stage::new(ctx)?;
     let data = Slice::of(&pattern(NEW, WRITTEN.start as u64, WRITTEN.len()))?;
     for (by, cache) in pairs() {
-        // io_uring hands what has to wait to a thread of its own, where nothing fails.
-        points(
+        every_point_by(
+            by,
             &format!("direct write, {by:?}, {cache:?}"),
             &injector,
             |round| {
@@ -124,7 +124,8 @@ fn direct_extend(ctx: &Ctx) -> Result<()> {
     let range = LEN + PAGE..LEN + 4 * PAGE;
     let data = Slice::of(&pattern(NEW, range.start as u64, range.len()))?;
     for by in EACH {
-        points(
+        every_point_by(
+            by,
             &format!("direct extending write, {by:?}"),
             &injector,
             |round| {
@@ -152,7 +153,8 @@ fn direct_read(ctx: &Ctx) -> Result<()> {
     let injector = Injector::at(Target::Memory)?;
     let stage = Stage::new(ctx)?;
     for (by, cache) in pairs() {
-        points(
+        every_point_by(
+            by,
             &format!("direct read, {by:?}, {cache:?}"),
             &injector,
             |round| {

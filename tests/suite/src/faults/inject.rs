@@ -7,7 +7,7 @@
 //! can fail (allocations of slab objects, of pages, copies to and from user memory, requests to a
 //! block device). The rest of the system, and the test itself, go on as usual.
 
-use crate::harness::skip;
+use crate::harness::lacking;
 use crate::sys::file;
 use anyhow::{Context, Result};
 use std::fs;
@@ -59,11 +59,11 @@ impl Injector {
     pub fn at(target: Target) -> Result<Self> {
         let own = Nth::of(Path::new("/proc/thread-self"));
         let Ok(own) = own else {
-            return skip("this kernel has no fault injection (CONFIG_FAULT_INJECTION)");
+            return lacking("this kernel has no fault injection (CONFIG_FAULT_INJECTION)");
         };
         for attr in ALL {
             if !Path::new(DEBUGFS).join(attr).join("require-start").exists() {
-                return skip(format!(
+                return lacking(format!(
                     "this kernel cannot inject {attr} by stack traces, or debugfs is not mounted"
                 ));
             }

@@ -3,6 +3,7 @@
 //! Every point at which a call can be made to fail, one after the other.
 
 use super::inject::Injector;
+use crate::coherence::queue::{By, Engine};
 use crate::harness::say;
 use crate::sys::process::{self, Exit};
 use crate::sys::{Errno, Res};
@@ -125,8 +126,22 @@ pub fn every_point(
     Ok(())
 }
 
+/// [`every_point`] of a direct request. There may be none by io_uring, which hands what has to wait
+/// to a thread of its own, where nothing fails.
+pub fn every_point_by(
+    by: By,
+    what: &str,
+    injector: &Injector,
+    round: impl FnMut(&mut Round) -> Result<()>,
+) -> Result<()> {
+    match by {
+        By::Queue(Engine::Uring) => points(what, injector, round).map(|_| ()),
+        By::Call | By::Queue(Engine::Aio) => every_point(what, injector, round),
+    }
+}
+
 /// Like [`every_point`], but there may be no point; returns how many there are.
-pub fn points(
+fn points(
     what: &str,
     injector: &Injector,
     mut round: impl FnMut(&mut Round) -> Result<()>,

@@ -3,7 +3,7 @@
 //! Requests to the lower's disk that fail, one after the other.
 
 use super::inject::{Failing, Injector, Target};
-use super::points::{Round, every_point, many_rounds, points};
+use super::points::{Round, every_point, every_point_by, many_rounds};
 use super::stage::Stage;
 use crate::coherence::queue::EACH;
 use crate::coherence::scene::{NEW, OLD, direct_read, write_all};
@@ -37,8 +37,7 @@ fn direct(ctx: &Ctx) -> Result<()> {
     for by in EACH {
         for warm in [false, true] {
             let what = format!("direct write, requests, {by:?}, cached: {warm}");
-            // io_uring hands what has to wait to a thread of its own, where nothing fails.
-            points(&what, &injector, |round| {
+            every_point_by(by, &what, &injector, |round| {
                 stage.reset()?;
                 if warm {
                     stage.0.warm()?;

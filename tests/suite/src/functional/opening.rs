@@ -2,7 +2,7 @@
 
 //! What the flags of `open` do.
 
-use crate::harness::{Ctx, Test, skip, test};
+use crate::harness::{Ctx, Test, lacking, test};
 use crate::patience;
 use crate::pattern::pattern;
 use crate::sys::fanotify::{Listener, Question};
@@ -266,12 +266,12 @@ fn watched(ctx: &Ctx) -> Result<()> {
     std::fs::write(ctx.under.join("f"), "watched")?;
     let path = ctx.at("f");
     let listener = match Listener::new() {
-        Err(Errno(libc::ENOSYS)) => return skip("the kernel has no fanotify"),
+        Err(Errno(libc::ENOSYS)) => return lacking("the kernel has no fanotify"),
         answer => answer?,
     };
     for dir in [&ctx.up, &ctx.under] {
         match listener.watch(dir) {
-            Err(Errno(libc::EINVAL)) => return skip("fanotify cannot be asked for permission"),
+            Err(Errno(libc::EINVAL)) => return lacking("fanotify cannot be asked for permission"),
             answer => answer?,
         }
     }

@@ -2,7 +2,7 @@
 
 //! Who may do what.
 
-use crate::harness::{Ctx, Test, skip, test};
+use crate::harness::{Ctx, Test, lacking, test};
 use crate::sys::mem::{PAGE, Slice};
 use crate::sys::{dir, file, path, stat};
 use crate::twin::{Confinement, twin};
@@ -199,7 +199,7 @@ fn profile(ctx: &Ctx) -> Result<()> {
 
 fn confined(ctx: &Ctx, by: Confinement) -> Result<()> {
     if !by.available() {
-        return skip(format!("{by:?} is not there"));
+        return lacking(format!("{by:?} is not there"));
     }
     twin(ctx, |s| {
         path::mkdir(&s.at("d"), 0o755)?;

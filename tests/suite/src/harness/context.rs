@@ -2,7 +2,7 @@
 
 //! What a test is given.
 
-use super::skip;
+use super::{lacking, skip};
 use crate::lower::disk::Span;
 use crate::lower::stack::{FsKind, Stack};
 use crate::lower::{Device, Kind, Lower};
@@ -90,7 +90,7 @@ impl Ctx<'_> {
     /// Makes a lower of its own whose directories can be casefolded; nothing is mounted over it.
     pub fn private_casefold(&self) -> Result<Lower> {
         if !Path::new("/sys/fs/ext4/features/casefold").exists() {
-            return skip("the ext4 of this kernel has no casefolding");
+            return lacking("the ext4 of this kernel has no casefolding");
         }
         let device = self.private_device(64)?;
         Lower::make_with(

@@ -14,7 +14,7 @@ pub use plan::Plan;
 pub use report::say;
 pub use runner::run;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::fmt;
 
 /// A test.
@@ -80,6 +80,16 @@ impl fmt::Display for Skip {
 }
 
 impl std::error::Error for Skip {}
+
+/// Leaves a test for which the kernel lacks something. The one that is made for the tests
+/// (`scripts/kernel`) has to have it: a checker that is missing there would go unnoticed.
+pub fn lacking<T>(what: impl fmt::Display) -> Result<T> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    if release.contains("-debug-") {
+        bail!("{what}, though this kernel is made to have it");
+    }
+    skip(what.to_string())
+}
 
 /// Leaves a test that does not apply here.
 pub fn skip<T>(reason: impl Into<String>) -> Result<T> {

@@ -8,6 +8,7 @@ use crate::lower::stack::FsKind;
 use std::path::PathBuf;
 
 /// All that the command line decides.
+#[derive(Clone)]
 pub struct Plan {
     pub fs: FsKind,
     pub disks: Vec<PathBuf>,
@@ -27,6 +28,26 @@ impl Plan {
             .filter(|t| t.scope == Scope::Every || kind == self.kind_for_once())
             .map(|t| (format!("{}/{}", kind.name(), t.name), *t))
             .filter(|(name, _)| self.wants(name))
+            .collect()
+    }
+
+    /// Filters that name nothing on these lowers.
+    pub fn unknown_filters(&self, all: &[Test]) -> Vec<&str> {
+        let everything = Self {
+            filters: Vec::new(),
+            ..self.clone()
+        };
+        let names: Vec<String> = self
+            .lowers
+            .iter()
+            .flat_map(|kind| everything.tests_on(*kind, all))
+            .map(|(name, _)| name)
+            .collect();
+        let is_unknown = |filter: &&str| !names.iter().any(|name| name.contains(filter));
+        self.filters
+            .iter()
+            .map(String::as_str)
+            .filter(is_unknown)
             .collect()
     }
 
@@ -87,5 +108,13 @@ mod tests {
     fn filters_choose_by_part_of_the_full_name() {
         let p = plan(&[Kind::Ext4Block4k], &["4k/b", "a."], &["every"]);
         assert_eq!(names(&p, Kind::Ext4Block4k), ["ext4-4k/b.once"]);
+    }
+
+    #[test]
+    fn a_filter_that_names_nothing_is_noticed() {
+        let p = plan(&[Kind::Ext4Block4k], &["a.", "c.renamed"], &[]);
+        assert_eq!(p.unknown_filters(&TESTS), ["c.renamed"]);
+        let p = plan(&[Kind::Ext3Block1k, Kind::Ext4Block4k], &["ext3-1k/b"], &[]);
+        assert_eq!(p.unknown_filters(&TESTS), ["ext3-1k/b"]);
     }
 }

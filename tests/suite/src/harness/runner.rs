@@ -13,7 +13,7 @@ use crate::patience;
 use crate::sys::dm::Mapper;
 use crate::sys::process::{self, Child, Exit, PANICKED};
 use crate::sys::{mount, path};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,6 +23,12 @@ const WORK: &str = "/tmp/diofs-suite";
 
 /// Runs the plan; true when nothing failed.
 pub fn run(plan: &Plan, tests: &[Test]) -> Result<bool> {
+    let unknown = plan.unknown_filters(tests);
+    ensure!(
+        unknown.is_empty(),
+        "on these lowers no test is named {}; see: diofs-suite list",
+        unknown.join(", ")
+    );
     let mapper =
         Arc::new(Mapper::open().context(
             "the device-mapper is needed: is the module dm_mod loaded, and is this root?",
