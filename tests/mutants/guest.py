@@ -8,7 +8,8 @@ runs the races of these mutants on the module that MODULE= names, each race once
 however many name it. With --whole, what is run is all there is: every test on
 ext4 and every scenario of diorace. Each race is a line of JSON in
 $DIOFS_OUT/races: what it was, what caught the bug, after how many seconds. That
-it began goes to the kernel log, for the case that the guest does not live on.
+it began goes to the kernel log, for the case that the guest does not live on. What
+is going to be run stands in $DIOFS_OUT/plan.
 """
 
 import argparse
@@ -32,6 +33,7 @@ DIORACE = os.path.join(REPO, "tests/target/release/diorace")
 LEAKS = os.path.join(REPO, "scripts/guest/leaks")
 WHOLE = (patches.Race("suite", "ext4-4k", ()), patches.Race("diorace", "ext3", ("all",)))
 WHOLE_SECONDS = 1500
+WHOLE_SCENARIO_SECONDS = 10
 # What the module has counted is looked at after each round of a race.
 ROUND_SECONDS = 6
 
@@ -52,11 +54,13 @@ class Clock:
         self.race = race
         self.begin = time.monotonic()
         self.stopped = None
+        self.started = False
 
     def start(self):
         """The command begins now."""
         to_kernel_log(f"begin {self.race}")
         self.begin = time.monotonic()
+        self.started = True
 
     def stop(self, moment=None):
         """Something was seen, now or at that moment, though the command goes on."""
@@ -99,20 +103,25 @@ def suite(race, budget, seed, clock, _patient):
     if failure:
         raise Caught(f"test {failure}")
     if status == -signal.SIGKILL:
-        raise Failure(f"{race} takes longer than {budget + 60 * PATIENCE} s")
+        raise Broken(f"it takes longer than {budget + 60 * PATIENCE} s")
     if status != 0:
-        raise Caught(f"diofs-suite ends with {status}")
+        raise Broken(f"diofs-suite ends with {status}, though no test has failed")
 
 
 def diorace_round(race, upper, seconds, seed, clock):
     """One run of diorace; a verdict other than legal gives the bug away."""
     path = os.path.join(OUT, "diorace.json")
+    scenarios = 1 if race.names[0] != "all" else len(must([DIORACE, "list"]).splitlines())
     begin = time.monotonic()
-    status, output = run(
-        [DIORACE, "run", upper, "--scenario", race.names[0], "--duration", str(seconds),
-         "--seed", str(seed), "--profile", "strict", "--until", "collision", "--grace", str(30 * PATIENCE),
-         "--quiet", "--json", path],
-        timeout=seconds + 120)
+    try:
+        status, output = run(
+            [DIORACE, "run", upper, "--scenario", race.names[0], "--duration", str(seconds),
+             "--seed", str(seed), "--profile", "strict", "--until", "collision",
+             "--grace", str(30 * PATIENCE), "--quiet", "--json", path],
+            timeout=(seconds + 10) * scenarios + 120)
+    except Failure as late:
+        # It has a watchdog of its own, which would have told of requests that hang.
+        raise Broken(str(late)) from None
     print(re.sub("^", "    ", output, flags=re.M), flush=True)
     if status in (1, 2):
         found, first = told(path)
@@ -158,7 +167,7 @@ def diorace(race, budget, seed, clock, patient):
     with stack(disk(0), race.lower, options) as (_, upper):
         clock.start()
         while clock.seconds() < budget:
-            seconds = budget if race.names[0] == "all" else ROUND_SECONDS
+            seconds = WHOLE_SCENARIO_SECONDS if race.names[0] == "all" else ROUND_SECONDS
             diorace_round(race, upper, seconds, seed * 1000 + rounds, clock)
             rounds += 1
             suspicious = counters_look_bad()
@@ -178,10 +187,12 @@ def one(race, budget, seed, patient):
         {"suite": suite, "diorace": diorace}[race.kind](race, budget, seed, clock, patient)
         must("rmmod diofs")
         must(f"{LEAKS} find", timeout=300)
-    except (Caught, Failure) as caught:
-        return str(caught).splitlines()[0], clock.seconds(), None
     except Broken as broken:
         return None, clock.seconds(), str(broken)
+    except (Caught, Failure) as caught:
+        said = str(caught).splitlines()[0]
+        # What fails before the race is the test's own trouble.
+        return (said, clock.seconds(), None) if clock.started else (None, 0.0, said)
     return None, clock.seconds(), None
 
 
@@ -210,7 +221,9 @@ def main():
         for race in mutant.races:
             races[race] = max(races.get(race, 0), mutant.budget * PATIENCE)
     if arguments.whole:
-        races = {race: WHOLE_SECONDS * PATIENCE if race.kind == "suite" else 30 for race in WHOLE}
+        races = {race: WHOLE_SECONDS * PATIENCE if race.kind == "suite" else 1 for race in WHOLE}
+    with open(os.path.join(OUT, "plan"), "w", encoding="utf-8") as file:
+        json.dump([str(race) for race in races], file)
     patient = any(mutant.seen_by for mutant in mutants)
     must("modprobe dm_mod")
     must(f"{LEAKS} forget", timeout=300)

@@ -122,6 +122,9 @@ def chosen(only, subset):
         raise HeadError(f"there is no mutant {', '.join(sorted(unknown))}; "
                         f"there are {', '.join(all_names())}")
     mutants = [load(name) for name in only or all_names()]
+    unbroken = PROMISES.difference(*(mutant.breaks for mutant in mutants))
+    if unbroken and not only:
+        raise HeadError(f"no mutant breaks {', '.join(sorted(unbroken))}")
     mutants = [mutant for mutant in mutants if not subset or mutant.subset == subset]
     if not mutants:
         raise HeadError(f"no mutant is in the subset '{subset}'")

@@ -6,8 +6,9 @@
     verdict.py table [--save] NAME/KERNEL...  all guests of these mutants, as a table
 
 DIRECTORY is what scripts/vm left of a guest and STATUS its exit status. The exit
-status of `seed` is 0 if the bug was caught, 3 if the guest did not get so far that
-a race began, and 4 if a race could not be run.
+status of `seed` is 0 if the bug was caught by all that was to catch it, 4 if only
+by some of it, 1 if by nothing, and 3 if that cannot be said: a race could not be
+run, or the guest ended in one and the kernel has not said why.
 """
 
 import json
@@ -26,7 +27,7 @@ from page import put_table  # noqa: E402
 
 OUT = os.path.join(REPO, "out/mutants")
 STAMP = re.compile(r"^\[\s*(\d+\.\d+)\]")
-HOW_GUESTS_END = {124: "hang: no end, and the guest was stopped", 126: "death of the guest"}
+HOW_GUESTS_END = {124: "the guest was stopped, out of time", 126: "the guest died"}
 
 
 def klog_intervals(path):
@@ -63,25 +64,33 @@ def seconds_between(first, second):
     return round(float(stamps[1][1]) - float(stamps[0][1]), 1) if all(stamps) else 0.0
 
 
+def read_json_lines(path):
+    """The lines of a file of JSON, none if it is not there."""
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
 def guest(directory, status):
-    """The races that a guest has begun: each with all that caught a bug, the earliest first."""
-    records = {}
-    path = os.path.join(directory, "shared/races")
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            records = {record["race"]: record for record in map(json.loads, file)}
+    """The races that a guest was to run: each with all that caught a bug, the earliest first, and
+    what kept it from being run to its end."""
+    [plan] = read_json_lines(os.path.join(directory, "shared/plan")) or [[]]
+    records = {record["race"]: record
+               for record in read_json_lines(os.path.join(directory, "shared/races"))}
+    begun = dict(klog_intervals(os.path.join(directory, "kernel.log")))
     races = []
-    for race, lines in klog_intervals(os.path.join(directory, "kernel.log")):
-        catches = [complaint(lines, os.path.join(directory, "klog-part"))]
-        record = records.get(race)
-        if record is None:
-            what = HOW_GUESTS_END.get(status, f"end of the guest, with status {status}")
-            catches.append((what, seconds_between(lines[0], lines[-1])))
-        elif record["caught"]:
+    for race in plan:
+        record, lines = records.get(race), begun.get(race, [])
+        catches = [complaint(lines, os.path.join(directory, "klog-part"))] if lines else []
+        if record and record["caught"]:
             catches.append((record["caught"], record["seconds"]))
         catches = sorted(filter(None, catches), key=lambda catch: catch[1])
-        races.append({"race": race, "caught": catches,
-                      "broken": record["broken"] if record else None})
+        broken = record["broken"] if record else None
+        if not record and not catches:
+            how = HOW_GUESTS_END.get(status, f"the guest ended with status {status}")
+            broken = f"{how} {'in it' if lines else 'before it began'}"
+        races.append({"race": race, "caught": catches, "broken": broken})
     return races
 
 
@@ -116,7 +125,7 @@ def summary(name, kernel):
     mutant = patches.load(name)
     guests = seeds(name, kernel)
     by_race = {}
-    for race in (race for races in guests for race in races):
+    for race in (race for races in guests for race in races if not race["broken"]):
         by_race.setdefault(race["race"], []).append(race["caught"])
     firsts = [min((race["caught"][0][1] for race in races if race["caught"]), default=None)
               for races in guests]
@@ -145,9 +154,15 @@ def wanted_for(name, directory, status):
     """Who has to see the bug of a mutant. When the kernel has crashed, programs may never come to
     say what they saw, and only the log can tell."""
     wanted = patches.load(name).seen_by if name in patches.all_names() else ()
+    return tuple(who for who in wanted if who == "kernel" or not crashed(directory, status))
+
+
+def crashed(directory, status):
+    """Whether nothing could be run any more in the end."""
+    if status in HOW_GUESTS_END:
+        return True
     with open(os.path.join(directory, "kernel.log"), encoding="utf-8", errors="replace") as file:
-        crashed = status in HOW_GUESTS_END or re.search("Oops: |Kernel panic", file.read())
-    return tuple(who for who in wanted if who == "kernel" or not crashed)
+        return bool(re.search("Oops: |Kernel panic", file.read()))
 
 
 def judge(directory, status, wanted):
@@ -158,16 +173,16 @@ def judge(directory, status, wanted):
     caught = [f"after {seconds} s, {what[:100]} [{race['race']}]"
               for race in races for what, seconds in race["caught"][:None if wanted else 1]]
     broken = [f"{race['race']}: {race['broken']}" for race in races if race["broken"]]
-    if broken and not caught:
-        print("a race could not be run; " + "; ".join(broken))
-        return 4
-    if not races:
-        print("no race began")
+    # A mutant may leave the machine in a state in which the races after the first cannot be run.
+    if not races or broken and not caught:
+        print("it cannot be said; " + ("; ".join(broken) or "nothing was begun"))
         return 3
-    if caught and blind(races, wanted):
-        print(f"not seen by {', '.join(blind(races, wanted))}, but {'; '.join(caught)}")
-        return 1
-    print("; ".join(caught) or f"nothing, by {', '.join(race['race'] for race in races)}")
+    missed = [race["race"] for race in races if not race["caught"] and not race["broken"]]
+    unseen = blind(races, wanted) or ([] if wanted else missed)
+    if caught and unseen:
+        print(f"not seen by {', '.join(unseen)}, but {'; '.join(caught)}")
+        return 4
+    print("; ".join(caught) or f"nothing, by {', '.join(missed)}")
     return 0 if caught else 1
 
 
