@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::acks::{self, Acked};
-use crate::image::{self, Cache};
+use crate::control;
+use crate::history::History;
+use crate::image::{self, Cache, Image};
 use crate::log::Log;
 use crate::rng::Rng;
 
@@ -25,6 +27,9 @@ pub struct Args {
     /// Bytes of the disk that belong to the filesystem; the notes are behind them
     #[arg(long)]
     size: u64,
+    /// Make a control as well: one of these images without one acknowledged write
+    #[arg(long)]
+    control: bool,
     /// Cut here images and what was acknowledged: PREFIX-1.img, PREFIX-1.acks, ...
     #[arg(long)]
     prefix: PathBuf,
@@ -42,11 +47,13 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("{}: the workload had not begun", args.log.display());
     };
     let mut rng = Rng::new(args.seed, 1000);
+    let mut lied = false;
     for number in 0..args.count {
         let cut = choose(number, &log, &notes, begin, &mut rng);
         let cache = Cache::ALL[number % Cache::ALL.len()];
         let path = |kind: &str| named(&args.prefix, number + 1, kind);
-        image::write(&log, cut, cache, &mut rng, args.size, &path("img"))?;
+        let image = Image::replay(&log, cut, cache, &mut rng, args.size)?;
+        image.write(&path("img"))?;
         let acked = acknowledged(args.seed, &notes, cut);
         fs::write(path("acks"), acked.to_text())?;
         println!(
@@ -56,8 +63,48 @@ pub fn run(args: &Args) -> Result<()> {
             cache.name(),
             acked.notes
         );
+        if args.control && !lied {
+            let flushed = image::durable_before(&log, cut);
+            lied = lie(image, flushed, &acked, |kind| {
+                named(&args.prefix, number + 1, &format!("control.{kind}"))
+            })?;
+        }
     }
+    ensure!(
+        lied || !args.control,
+        "{}: in none of {} cuts is there a write to leave out for a control: none replaced an older \
+         value, was acknowledged and is the last to its place",
+        args.log.display(),
+        args.count
+    );
     Ok(())
+}
+
+/// The image of a cut, had the disk lied about one write, and what has to be said about it; if there is
+/// such a write.
+fn lie(
+    mut image: Image,
+    flushed: usize,
+    acked: &Acked,
+    path: impl Fn(&str) -> PathBuf,
+) -> Result<bool> {
+    let histories = History::all(acked);
+    let lies = control::candidates(&image, flushed, &histories);
+    let count = lies.len();
+    let Some(lie) = control::choose(lies, &mut Rng::new(acked.seed, 2000)) else {
+        return Ok(false);
+    };
+    lie.tell(&mut image);
+    image.write(&path("img"))?;
+    fs::write(path("acks"), acked.to_text())?;
+    fs::write(path("lost"), lie.verdict(&histories, acked.notes))?;
+    println!(
+        "{}: without entry {}, which is one of {count} that can be left out: {}",
+        path("img").display(),
+        lie.entry,
+        lie.what()
+    );
+    Ok(true)
 }
 
 fn named(prefix: &Path, number: usize, kind: &str) -> PathBuf {

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::acks::Acked;
 use crate::plan::{Change, PROFILES, Piece, Plan, Step, Sync};
 use crate::word::{WORD, describe, encode};
 
@@ -27,6 +28,14 @@ pub struct History {
 pub struct Wrong(pub String);
 
 impl History {
+    /// The histories of all workers on files at a cut.
+    pub fn all(acked: &Acked) -> Vec<Self> {
+        let last = |worker: usize| acked.last.get(&(worker as u64)).copied();
+        (0..PROFILES.len())
+            .map(|worker| Self::new(acked.seed, worker, last(worker)))
+            .collect()
+    }
+
     /// The history of a worker whose steps up to `acked` were acknowledged, if any was.
     pub fn new(seed: u64, worker: usize, acked: Option<u64>) -> Self {
         let size = PROFILES[worker].initial_size();
@@ -106,6 +115,13 @@ impl History {
         self.settled.iter().filter(|&&word| word != 0).count()
     }
 
+    /// The only value that a word may have, if an acknowledged sync vouches for it and nothing was
+    /// written there since.
+    pub fn sole(&self, place: u64) -> Option<u64> {
+        let settled = self.settled.get(place as usize).copied();
+        settled.filter(|_| !self.open.contains_key(&place))
+    }
+
     /// Every word and the size, against what the file holds.
     pub fn judge(&self, content: &[u64], size: u64) -> Vec<Wrong> {
         let profile = &PROFILES[self.worker];
@@ -134,7 +150,8 @@ impl History {
                 .is_some_and(|values| values.contains(&word))
     }
 
-    fn explain(&self, place: u64, word: u64) -> Wrong {
+    /// What is wrong about a word that is not legal.
+    pub fn explain(&self, place: u64, word: u64) -> Wrong {
         let settled = self.settled.get(place as usize).copied().unwrap_or(0);
         let since = self.open.get(&place).map_or(0, Vec::len);
         Wrong(format!(

@@ -10,6 +10,7 @@
 //! What each worker does is computed from the seed alone ([`plan`]), so nothing else need be recorded.
 
 mod acks;
+mod control;
 mod cut;
 mod hands;
 mod history;

@@ -12,6 +12,7 @@ use crate::hands::Aligned;
 use crate::history::{History, Wrong};
 use crate::names;
 use crate::plan::PROFILES;
+use crate::word::words;
 
 const SHOWN: usize = 5;
 const CHUNK: usize = 64 << 10;
@@ -22,33 +23,42 @@ pub fn run(dir: &Path, acks: &Path, direct: bool) -> Result<bool> {
         fs::read_to_string(acks).with_context(|| format!("cannot read {}", acks.display()))?;
     let acked = Acked::parse(&text)?;
     let (mut vouched, mut lost) = (0, 0);
-    for (worker, profile) in PROFILES.iter().enumerate() {
-        let history = History::new(
-            acked.seed,
-            worker,
-            acked.last.get(&(worker as u64)).copied(),
-        );
+    for (profile, history) in PROFILES.iter().zip(History::all(&acked)) {
         let (content, size) = read(&dir.join(profile.file), direct)?;
-        lost += tell(profile.name, &history.judge(&content, size));
+        let wrong = history.judge(&content, size);
+        say(&verdict(profile.name, &wrong));
+        lost += wrong.len();
         vouched += history.vouched();
     }
     let last = acked.last.get(&(names::WORKER as u64)).copied();
-    lost += tell("names", &names::judge(dir, acked.seed, last)?);
-    println!(
-        "{} acknowledged operations, {vouched} words vouched for, {lost} wrong",
-        acked.notes
-    );
+    let wrong = names::judge(dir, acked.seed, last)?;
+    say(&verdict("names", &wrong));
+    lost += wrong.len();
+    println!("{}", summary(acked.notes, vouched, lost));
     Ok(lost == 0)
 }
 
-fn tell(worker: &str, wrong: &[Wrong]) -> usize {
-    for Wrong(what) in wrong.iter().take(SHOWN) {
-        println!("{worker}: {what}");
-    }
+/// The lines about what is wrong with what a worker wrote.
+pub fn verdict(worker: &str, wrong: &[Wrong]) -> Vec<String> {
+    let shown = wrong.iter().take(SHOWN);
+    let mut lines: Vec<_> = shown
+        .map(|Wrong(what)| format!("{worker}: {what}"))
+        .collect();
     if wrong.len() > SHOWN {
-        println!("{worker}: ... and {} more", wrong.len() - SHOWN);
+        lines.push(format!("{worker}: ... and {} more", wrong.len() - SHOWN));
     }
-    wrong.len()
+    lines
+}
+
+fn say(lines: &[String]) {
+    for line in lines {
+        println!("{line}");
+    }
+}
+
+/// The last line.
+pub fn summary(notes: u64, vouched: usize, lost: usize) -> String {
+    format!("{notes} acknowledged operations, {vouched} words vouched for, {lost} wrong")
 }
 
 /// A file's words and its size.
@@ -73,8 +83,5 @@ fn read(path: &Path, direct: bool) -> Result<(Vec<u64>, u64)> {
         path.display(),
         bytes.len()
     );
-    let words = bytes
-        .chunks_exact(8)
-        .map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()));
-    Ok((words.collect(), size))
+    Ok((words(&bytes).collect(), size))
 }

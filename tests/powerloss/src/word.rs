@@ -11,18 +11,31 @@ pub fn encode(worker: usize, step: u64, place: u64) -> u64 {
     (check(body) << 56) | body
 }
 
+/// Who wrote a word, in which step and to which place, if anybody did.
+pub fn source(word: u64) -> Option<(usize, u64, u64)> {
+    let body = word & ((1 << 56) - 1);
+    let worker = (body >> 48) as usize;
+    if worker == 0 || check(body) != word >> 56 {
+        return None;
+    }
+    Some((worker - 1, (body >> 24) & 0xff_ffff, body & 0xff_ffff))
+}
+
 /// What a word says about itself, for messages.
 pub fn describe(word: u64) -> String {
-    let body = word & ((1 << 56) - 1);
-    let worker = (body >> 48) & 0xff;
-    if word == 0 {
-        "zero".to_string()
-    } else if worker == 0 || check(body) != word >> 56 {
-        format!("{word:#018x}, which nobody wrote")
-    } else {
-        let (step, place) = ((body >> 24) & 0xff_ffff, body & 0xff_ffff);
-        format!("step {step} of worker {} for {}", worker - 1, place * WORD)
+    match source(word) {
+        Some((worker, step, place)) => {
+            format!("step {step} of worker {worker} for {}", place * WORD)
+        }
+        None if word == 0 => "zero".to_string(),
+        None => format!("{word:#018x}, which nobody wrote"),
     }
+}
+
+/// The words that bytes hold.
+pub fn words(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    let words = bytes.chunks_exact(WORD as usize);
+    words.map(|word| u64::from_le_bytes(word.try_into().unwrap_or_default()))
 }
 
 fn check(body: u64) -> u64 {
@@ -36,6 +49,8 @@ mod tests {
     #[test]
     fn a_word_tells_where_it_comes_from() {
         let word = encode(3, 1234, 77);
+        assert_eq!(source(word), Some((3, 1234, 77)));
+        assert_eq!((source(word ^ 1), source(0)), (None, None));
         assert_eq!(describe(word), "step 1234 of worker 3 for 616");
         assert!(describe(word ^ 1).contains("nobody"));
         assert_eq!(describe(0), "zero");
