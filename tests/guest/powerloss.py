@@ -6,11 +6,12 @@
     powerloss.py judge IMAGE...            checks what cuts left: LOWER-...img, .acks beside it
 
 A lower is a filesystem of SIZE bytes on a disk whose writes are logged on the
-host; the rest of the disk takes the notes of what was acknowledged. `ext4-nobarrier`
-never flushes the disk: its losses prove that a loss would be seen.
+host; the rest of the disk takes the notes of what was acknowledged. `...control.img`
+lacks one acknowledged write and has a .lost beside it, which says what is lost
+thereby: that it is noticed proves that a loss would be. `ext4-nobarrier` never
+flushes the disk: its damage proves that a cut takes the disk's cache along.
 """
 
-import contextlib
 import os
 import re
 import subprocess
@@ -71,68 +72,105 @@ def work(size, seed, *lowers):
     sys.exit("FAIL a workload ended by itself")
 
 
+class Lost(Failure):
+    """A word, a size or a name that had been acknowledged is not there."""
+
+
 def verify(directory, acks, *more):
     """What the directory holds against what was acknowledged; the last line of output."""
     status, output = run([POWERLOSS, "verify", directory, "--acks", acks, *more])
     if status != 0:
-        raise Failure(f"{directory} {' '.join(more)}: {output.splitlines()[-1]}\n{output}")
+        found = Lost if status == 1 else Failure
+        raise found(f"{directory} {' '.join(more)}: {output.splitlines()[-1]}\n{output}")
     return output.splitlines()[-1]
 
 
-def check(image, lower):
+def check(image, lower, look=verify):
     """One image, first bare, after the journal's replay, then through diofs."""
     kind, acks = lower.partition("-")[0], image.replace(".img", ".acks")
     must(f"dd if={image} of={disk(0)} bs=1M oflag=direct status=none")
     with mounted(disk(0), LOWER, kind, options(lower)):
-        said = verify(f"{LOWER}/dir", acks)
+        said = look(f"{LOWER}/dir", acks)
     fsck(disk(0))
     with mounted(disk(0), LOWER, kind, options(lower)):
         with mounted(f"{LOWER}/dir", UPPER, "diofs"):
-            verify(UPPER, acks)
-            verify(UPPER, acks, "--direct")
+            look(UPPER, acks)
+            look(UPPER, acks, "--direct")
     fsck(disk(0))
     return said
 
 
-def noticed(image, lower):
-    """Whether a check of this image fails."""
-    with contextlib.suppress(Failure):
+def named(image, lower):
+    """A control: each look finds the loss that was made and no other; the rest is in order."""
+    with open(image.replace(".img", ".lost")) as file:
+        made = file.read().strip()
+
+    def look(*where):
+        try:
+            said = verify(*where)
+        except Lost as lost:
+            said = str(lost).partition("\n")[2]
+        if said != made:
+            raise Failure(f"{' '.join(where)}: a loss was made, and not named as it should be; "
+                          f"verify says\n{said}\nand should say\n{made}")
+        return made.splitlines()[-1]
+
+    return check(image, lower, look)
+
+
+def loss_noticed(controls):
+    """The loss that each control was made with is named."""
+    if not controls:
+        raise Failure("there is no control: nothing says that this test would see a loss")
+    said = [f"{os.path.basename(image)} {named(image, lower)}" for image, lower in controls]
+    return f"{len(said)} of {len(controls)} controls: {'; '.join(said)}"
+
+
+def damage(image, lower):
+    """What a cut without barriers shows first: lost content, or metadata that disagree."""
+    try:
         check(image, lower)
-        return False
-    run(f"umount {UPPER}")
-    run(f"umount {LOWER}")
-    return True
+    except Lost:
+        return "content"
+    except Failure:
+        return "metadata"
+    return "none"
 
 
-def proof(images):
-    """Cuts below a filesystem that never flushes have to be noticed."""
-    count = sum(noticed(image, lower) for image, lower in images)
-    if count == 0:
-        raise Failure(f"none of {len(images)} cuts below a filesystem without barriers was noticed: "
-                      "this test would not see a loss")
-    return f"{count} of {len(images)} cuts below a filesystem without barriers were noticed"
+def cache_lost(images):
+    """Cuts below a filesystem that never flushes do damage. Mostly metadata are what shows
+    first, so that says nothing about whether lost content is noticed."""
+    shown = [damage(image, lower) for image, lower in images]
+    counts = ", ".join(f"{what} {shown.count(what)}" for what in ("content", "metadata", "none"))
+    if shown.count("none") == len(shown):
+        raise Failure(f"{len(shown)} cuts below a filesystem without barriers did no damage: "
+                      "these images lose nothing")
+    return f"damage by {len(shown)} cuts below a filesystem without barriers: {counts}"
 
 
 def judge(*images):
-    """Each image is a test; those without barriers are one together."""
+    """Each image is a test; the controls are one together, as are those without barriers."""
     load()
-    report, operations, proofs = Report(), [], []
+    report, operations, controls, unflushed = Report(), [], [], []
     for image in images:
         name = os.path.basename(image).removesuffix(".img")
         lower = re.match(r"ext[34]-[^-]+", name).group()
+        if name.endswith(".control"):
+            controls.append((image, lower))
+            continue
+        if lower.endswith("nobarrier"):
+            unflushed.append((image, lower))
+            continue
 
         def survives(image=image, lower=lower):
             said = check(image, lower)
             operations.append(int(said.split()[0]))
             return said
 
-        if lower.endswith("nobarrier"):
-            proofs.append((image, lower))
-        else:
-            report.run(name, survives)
-    if proofs:
-        report.run("a-loss-is-noticed", lambda: proof(proofs))
-    cuts = len(images) - len(proofs)
+        report.run(name, survives)
+    report.run("a-loss-is-noticed", lambda: loss_noticed(controls))
+    report.run("what-is-not-flushed-is-lost", lambda: cache_lost(unflushed))
+    cuts = len(images) - len(controls) - len(unflushed)
     print(f"power loss: {cuts} cuts, {len(operations)} survived with everything acknowledged, "
           f"{sum(operations)} acknowledged operations checked")
     return report.finish()
