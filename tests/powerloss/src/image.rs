@@ -130,6 +130,9 @@ impl Image {
 }
 
 /// The place in the log before which everything is durable at a cut: the last flush before it.
+///
+/// What a flush covers is what had been answered when it was submitted. The log does not know that: it
+/// has a write where it had been done, before its answer, and a flush where it was taken up.
 pub fn durable_before(log: &Log, cut: usize) -> usize {
     let past = &log.entries[..cut];
     past.iter().rposition(Entry::is_flush).unwrap_or(0)

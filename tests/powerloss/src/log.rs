@@ -3,8 +3,8 @@
 //!
 //! One sector of superblock, then for each entry a sector of header and its data. The superblock's
 //! count lags behind when the writer was killed, so the entries themselves are followed until the
-//! first that was not written. Whatever that one or a later one carried had not been answered yet: the
-//! writer answers in order of the log.
+//! first that was not written. A later one may have been answered, as entries are written side by side,
+//! but then it is as if the cut had come before it: who waits for an answer is further on in the log.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
