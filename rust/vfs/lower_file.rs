@@ -292,12 +292,7 @@ impl LowerFile {
     /// `filemap_read()` alone).
     pub fn read_cached(&self, pos: i64, dst: &mut BvecIter<'_>) -> Result {
         if self.awaits_content() && dst.remaining() > 0 {
-            self.verify(
-                bindings::FMODE_READ,
-                bindings::READ,
-                pos,
-                dst.remaining(),
-            )?;
+            self.verify(bindings::FMODE_READ, bindings::READ, pos, dst.remaining())?;
         }
         let mut kiocb = self.cached_request(pos);
         while dst.remaining() > 0 {
