@@ -17,6 +17,10 @@ use kernel::{
 };
 
 impl LowerFile {
+    /// Both bits mean: all events but `FAN_ACCESS_PERM`. The second alone: no questions at all.
+    /// C: `FMODE_FSNOTIFY_MASK`.
+    const NOTIFY_MASK: u32 = bindings::FMODE_NONOTIFY | bindings::FMODE_NONOTIFY_PERM;
+
     fn mode(&self) -> u32 {
         // SAFETY: The file lives.
         unsafe { bindings::file_mode(self.as_raw()) }
@@ -69,10 +73,6 @@ impl LowerFile {
             unsafe { bindings::file_mode_set(self.as_raw(), Self::NOTIFY_MASK) };
         }
     }
-
-    /// Both bits mean: all events but `FAN_ACCESS_PERM`. The second alone: no questions at all.
-    /// C: `FMODE_FSNOTIFY_MASK`.
-    const NOTIFY_MASK: u32 = bindings::FMODE_NONOTIFY | bindings::FMODE_NONOTIFY_PERM;
 
     /// Whether somebody may have to bring the content before it is read (`FAN_PRE_ACCESS`).
     ///

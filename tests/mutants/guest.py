@@ -221,6 +221,7 @@ def main():
         for race in mutant.races:
             races[race] = max(races.get(race, 0), mutant.budget * PATIENCE)
     if arguments.whole:
+        # diorace goes through its scenarios once.
         races = {race: WHOLE_SECONDS * PATIENCE if race.kind == "suite" else 1 for race in WHOLE}
     with open(os.path.join(OUT, "plan"), "w", encoding="utf-8") as file:
         json.dump([str(race) for race in races], file)

@@ -6,7 +6,7 @@
 use super::queue::{Engine, Queue};
 use super::race::Racer;
 use super::scene::{LIMIT, NEW, OLD, Scene};
-use crate::harness::{Ctx, Test, lacking, skip, test};
+use crate::harness::{Ctx, Test, skip, test};
 use crate::lower::scsi::SlowDisk;
 use crate::lower::stack::Stack;
 use crate::lower::umount;
@@ -15,7 +15,7 @@ use crate::pattern::{check, pattern};
 use crate::sys::aio::{Aio, Request};
 use crate::sys::file;
 use crate::sys::mem::{PAGE, Slice};
-use crate::sys::trace::{self, Trace};
+use crate::sys::trace::Trace;
 use crate::sys::uring::Uring;
 use anyhow::{Context, Result, ensure};
 use std::sync::Arc;
@@ -205,9 +205,7 @@ fn uring_writes(ctx: &Ctx) -> Result<()> {
 /// A disk that takes requests without waiting and answers late, as real ones do: a whole queue of
 /// reads or writes by io_uring takes about one latency, and reads need no worker thread.
 fn uring_on_a_slow_disk(ctx: &Ctx) -> Result<()> {
-    if !trace::available() {
-        return lacking("tracefs is not mounted");
-    }
+    ctx.need_tracing()?;
     let latency = patience::at_most(Duration::from_millis(600)).min(SlowDisk::MOST);
     let disk = SlowDisk::make(64)?;
     let dir = ctx.work.join("slow");

@@ -3,11 +3,11 @@
 //! Coherence costs nothing when nobody mixes (C12).
 
 use super::scene::{NEW, OLD, Scene};
-use crate::harness::{Ctx, Test, lacking, test};
+use crate::harness::{Ctx, Test, test};
 use crate::pattern::pattern;
 use crate::stats::Stats;
 use crate::sys::mem::{PAGE, Slice};
-use crate::sys::trace::{self, Trace};
+use crate::sys::trace::Trace;
 use crate::sys::{file, fscall};
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
@@ -68,9 +68,7 @@ fn others_stay(ctx: &Ctx) -> Result<()> {
 fn allocations(ctx: &Ctx) -> Result<()> {
     ctx.need_diofs()?;
     ctx.need_direct()?;
-    if !trace::available() {
-        return lacking("tracefs is not mounted");
-    }
+    ctx.need_tracing()?;
     let trace = Trace::start(&["kmem/kmalloc", "kmem/kmem_cache_alloc"])?;
     for (pages, allowed) in [(1, 1), (4, 1), (8, 2)] {
         let below = allocated_by_write(&trace, &ctx.twin, pages)?;

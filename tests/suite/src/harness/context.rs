@@ -7,6 +7,7 @@ use crate::lower::disk::Span;
 use crate::lower::stack::{FsKind, Stack};
 use crate::lower::{Device, Kind, Lower};
 use crate::sys::dm::Mapper;
+use crate::sys::trace;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,6 +58,14 @@ impl Ctx<'_> {
             return Ok(());
         }
         skip("direct I/O of this lower goes through its page cache")
+    }
+
+    /// Leaves the test unless the kernel can be traced.
+    pub fn need_tracing(&self) -> Result<()> {
+        if trace::available() {
+            return Ok(());
+        }
+        lacking("tracefs is not mounted")
     }
 
     /// Makes a lower of its own for a test that fills or breaks it, with the filesystem under test

@@ -8,7 +8,6 @@ use crate::lower::stack::FsKind;
 use std::path::PathBuf;
 
 /// All that the command line decides.
-#[derive(Clone)]
 pub struct Plan {
     pub fs: FsKind,
     pub disks: Vec<PathBuf>,
@@ -24,23 +23,18 @@ pub struct Plan {
 impl Plan {
     /// The tests to be run on `kind`, with their full names.
     pub fn tests_on(&self, kind: Kind, all: &[Test]) -> Vec<(String, Test)> {
-        all.iter()
-            .filter(|t| t.scope == Scope::Every || kind == self.kind_for_once())
-            .map(|t| (format!("{}/{}", kind.name(), t.name), *t))
-            .filter(|(name, _)| self.wants(name))
+        self.choice_on(kind, all)
+            .filter(|(name, _)| self.filters.is_empty() || is_named(&self.filters, name))
             .collect()
     }
 
     /// Filters that name nothing on these lowers.
     pub fn unknown_filters(&self, all: &[Test]) -> Vec<&str> {
-        let everything = Self {
-            filters: Vec::new(),
-            ..self.clone()
-        };
+        let choice = |kind: &Kind| self.choice_on(*kind, all);
         let names: Vec<String> = self
             .lowers
             .iter()
-            .flat_map(|kind| everything.tests_on(*kind, all))
+            .flat_map(choice)
             .map(|(name, _)| name)
             .collect();
         let is_unknown = |filter: &&str| !names.iter().any(|name| name.contains(filter));
@@ -51,6 +45,18 @@ impl Plan {
             .collect()
     }
 
+    /// What the filters can choose from on `kind`.
+    fn choice_on<'a>(
+        &'a self,
+        kind: Kind,
+        all: &'a [Test],
+    ) -> impl Iterator<Item = (String, Test)> + 'a {
+        all.iter()
+            .filter(move |t| t.scope == Scope::Every || kind == self.kind_for_once())
+            .map(move |t| (format!("{}/{}", kind.name(), t.name), *t))
+            .filter(|(name, _)| !is_named(&self.without, name))
+    }
+
     /// The lower for tests that need just one: plain ext4 when it is there, else the first.
     fn kind_for_once(&self) -> Kind {
         let plain = Kind::Ext4Block4k;
@@ -59,11 +65,11 @@ impl Plan {
             _ => plain,
         }
     }
+}
 
-    fn wants(&self, name: &str) -> bool {
-        let named = |list: &[String]| list.iter().any(|f| name.contains(f.as_str()));
-        (self.filters.is_empty() || named(&self.filters)) && !named(&self.without)
-    }
+/// Whether one of `list` is part of the name.
+fn is_named(list: &[String], name: &str) -> bool {
+    list.iter().any(|part| name.contains(part.as_str()))
 }
 
 #[cfg(test)]
