@@ -8,6 +8,9 @@ use crate::{
 };
 use kernel::prelude::*;
 
+// Offsets in a file are keys of trees, which the kernel has of machine words.
+const _: () = assert!(usize::BITS == 64, "diofs needs 64-bit machine words");
+
 mod bindings;
 pub mod fs;
 pub mod pure;

@@ -10,6 +10,7 @@
 #include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/exportfs.h>
+#include <linux/fadvise.h>
 #include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
@@ -40,6 +41,8 @@ DIOFS_CONST(unsigned int, FOP_DIO_PARALLEL_WRITE);
 DIOFS_CONST(unsigned int, FOP_DONTCACHE);
 
 DIOFS_CONST(unsigned int, PMD_ORDER);
+
+DIOFS_CONST(int, POSIX_FADV_RANDOM);
 
 DIOFS_CONST(int, IOCB_DIRECT);
 DIOFS_CONST(int, IOCB_NOWAIT);

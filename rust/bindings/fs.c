@@ -115,14 +115,20 @@ bool diofs_helper_sb_start_write_trylock(struct super_block *sb)
 	return sb_start_write_trylock(sb);
 }
 
+void diofs_helper___sb_writers_release(struct super_block *sb, int level)
+{
+	__sb_writers_release(sb, level);
+}
+
 void diofs_helper_sb_end_write(struct super_block *sb)
 {
 	sb_end_write(sb);
 }
 
-void diofs_helper_sb_start_pagefault(struct super_block *sb)
+/* The kernel has such a function for the levels on both sides of this one. */
+bool diofs_helper_sb_start_pagefault_trylock(struct super_block *sb)
 {
-	sb_start_pagefault(sb);
+	return __sb_start_write_trylock(sb, SB_FREEZE_PAGEFAULT);
 }
 
 void diofs_helper_sb_end_pagefault(struct super_block *sb)

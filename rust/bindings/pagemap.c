@@ -19,9 +19,9 @@ void diofs_helper_folio_put(struct folio *folio)
 	folio_put(folio);
 }
 
-void diofs_helper_folio_lock(struct folio *folio)
+int diofs_helper_folio_lock_killable(struct folio *folio)
 {
-	folio_lock(folio);
+	return folio_lock_killable(folio);
 }
 
 bool diofs_helper_folio_test_dirty(struct folio *folio)

@@ -58,7 +58,7 @@ unsigned long diofs_helper_rlimit_fsize(void)
 /* A worker for one filesystem can take locks that a task holds who waits for another's. */
 void diofs_helper_init_work_onstack(struct work_struct *work, work_func_t func, unsigned int depth)
 {
-	static struct lock_class_key keys[FILESYSTEM_MAX_STACK_DEPTH + 1];
+	static struct lock_class_key keys[FILESYSTEM_MAX_STACK_DEPTH + 1] __maybe_unused;
 
 	INIT_WORK_ONSTACK_KEY(work, func, &keys[min(depth, ARRAY_SIZE(keys) - 1)]);
 }

@@ -63,6 +63,10 @@ impl AttributeOperations for Attributes {
         if size.is_some() && inode.lower().is_append_only() {
             return Err(EPERM);
         }
+        // Some lower filesystems take write-back for a change, were it to come later.
+        if sets_times {
+            let _ = inode.flush_all();
+        }
         // Write access is taken for the change alone: a change of size first waits for write-back,
         // which needs write access too, and somebody may be freezing the lower filesystem.
         let mut change = || mount.want_write()?.notify_change(lower, &mut attr);
@@ -89,14 +93,21 @@ impl AttributeOperations for Attributes {
         Ok(())
     }
 
-    // Of pipes and the like. Writes to regular files do so where they are made.
     fn modified(inode: &Inode<Diofs>, flags: u32) -> Result {
         let mount = &inode.super_block().data().root.mount;
-        let Ok(_access) = mount.want_write() else {
-            return Ok(());
-        };
-        inode.lower().update_change_times(flags)?;
-        inode.refresh();
+        if inode.is_regular() {
+            // Writes note it where they are made; it is a diofs above that asks, perhaps in a page
+            // fault. The file that it has open for writing holds write access below as well.
+            let _access = mount.want_fault()?;
+            inode.lower().update_change_times(flags)?;
+            inode.follow_times();
+        } else {
+            let Ok(_access) = mount.want_write() else {
+                return Ok(());
+            };
+            inode.lower().update_change_times(flags)?;
+            inode.refresh();
+        }
         Ok(())
     }
 }

@@ -42,7 +42,7 @@ impl InodeOperations for DirectoryOps {
     }
 
     fn create(dir: &Inode<Diofs>, dentry: NegativeDentry<'_, Diofs>, mode: u16) -> Result {
-        namei::make(dir, dentry, |creating| creating.create(mode))
+        namei::create(dir, dentry, mode)
     }
 
     fn mkdir(dir: &Inode<Diofs>, dentry: NegativeDentry<'_, Diofs>, mode: u16) -> Result {

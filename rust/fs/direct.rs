@@ -322,9 +322,6 @@ fn write_locked(
         stats(inode).fallbacks.inc();
     }
     let nowait = kiocb.is_nowait();
-    if nowait && file.is_frozen() {
-        return Err(EAGAIN.into());
-    }
     let mut transfer = Prepared::new(kiocb, file, buffer, range)?;
     transfer.enter(inode.data().io.registry.set());
     make_way(inode, &mut transfer, range, nowait)?;

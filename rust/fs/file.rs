@@ -20,6 +20,7 @@ use crate::{
         buffered,
         file::{
             OpenFile,
+            Owner,
             RegularFile, //
         },
         iov::IovIter,
@@ -73,7 +74,7 @@ impl OpenData {
         if known != 0 {
             return Ok(known);
         }
-        let (mem_align, _) = self.lower.direct_alignment()?;
+        let mem_align = self.lower.direct_alignment()?;
         self.mem_align.store(mem_align, Relaxed);
         Ok(mem_align)
     }
@@ -88,6 +89,7 @@ impl RegularFile for Diofs {
     type Open = OpenData;
 
     fn open(file: &OpenFile<Self>) -> Result<KBox<OpenData>> {
+        file.check_large()?;
         let inode = file.inode();
         let sb = inode.super_block().data();
         let path = inode.data().lower.alias_path(&sb.root.mount)?;
@@ -130,17 +132,22 @@ impl RegularFile for Diofs {
 
     fn stored(file: &OpenFile<Self>) -> Result {
         file.inode().may_change()?;
+        if file.keeps_times() {
+            return Ok(());
+        }
         file.data().lower.modified_by_store()
     }
 
-    fn flush(file: &OpenFile<Self>) -> Result {
+    fn flush(file: &OpenFile<Self>, owner: Owner) -> Result {
         if !file.is_writable() {
             return Ok(());
         }
         // The error sequence, not this result, says what is news to this file. It stays news: who
         // closes can be a child that has inherited the descriptor and does not look.
         let _ = file.inode().flush_all();
-        file.peek_writeback_error()
+        // Some lower filesystems learn only now what they could not keep.
+        let below = file.data().lower.flush(owner);
+        file.peek_writeback_error().and(below)
     }
 
     fn fsync(file: &OpenFile<Self>, start: i64, end: i64, datasync: bool) -> Result {
@@ -272,8 +279,13 @@ fn check_write(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<u
 /// What comes before every write into the page cache. It enters the lower filesystem's freeze
 /// protection.
 fn start_write(kiocb: &Kiocb<'_, Diofs>) -> Result {
-    kiocb.file().remove_privs()?;
-    kiocb.file().data().lower.modified()
+    let (inode, file) = (kiocb.inode(), kiocb.file());
+    inode.follow_access(&inode.super_block().data().root.mount);
+    file.remove_privs()?;
+    if file.keeps_times() {
+        return Ok(());
+    }
+    file.data().lower.modified()
 }
 
 fn write_checked(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<usize> {

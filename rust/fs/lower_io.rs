@@ -156,7 +156,7 @@ fn open_lower(
     file.disable_access_permission_events();
     file.disable_readahead();
     file.disable_time_updates();
-    let (mem_align, _) = file.direct_alignment()?;
+    let mem_align = file.direct_alignment()?;
     Ok(CacheFile {
         file,
         mem_align,

@@ -61,6 +61,19 @@ pub fn make(
     Ok(())
 }
 
+/// Makes a regular file.
+///
+/// # Errors
+///
+/// `ESTALE` if somebody else has made something of that name below since it was looked up. The VFS
+/// looks again then, and opens that, or says `EEXIST` itself to who wants a new file.
+pub fn create(dir: &Inode<Diofs>, dentry: NegativeDentry<'_, Diofs>, mode: u16) -> Result {
+    make(dir, dentry, |creating| creating.create(mode)).map_err(|error| match error {
+        EEXIST => ESTALE,
+        error => error,
+    })
+}
+
 /// Makes a directory.
 pub fn mkdir(dir: &Inode<Diofs>, dentry: NegativeDentry<'_, Diofs>, mode: u16) -> Result {
     let access = lower_mount(dir).want_write()?;

@@ -75,7 +75,7 @@ impl Options {
         }
     }
 
-    /// Puts other options in force. Requests that have begun go on with the old ones.
+    /// Puts other options in force, also for requests that have begun and have not asked yet.
     pub fn change(&self, given: &Given) {
         self.busy_writes_sync
             .store(given.dio_busy == DioBusy::Sync, Relaxed);

@@ -101,28 +101,37 @@ impl CachedFile for Diofs {
     }
 }
 
-/// Writes all of `src`, by another task if the running one may not.
-fn write_rest(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result {
-    let left = src.remaining();
-    let end = pos.saturating_add_unsigned(left as u64);
-    let depth = inode.super_block().stack_depth();
-    // The lower filesystem applies the limit of the running task, who need not be the writer.
-    if file_size_limit() < end as u64 {
-        return worker::run(depth, || write_lower(inode, pos, src))?;
+/// Writes all of `src`.
+fn write_rest(inode: &Inode<Diofs>, mut pos: i64, src: &mut BvecIter<'_>) -> Result {
+    while src.remaining() > 0 {
+        let left = src.remaining();
+        write_some(inode, pos, src)?;
+        let done = left.saturating_sub(src.remaining());
+        pos = pos.saturating_add_unsigned(done as u64);
     }
-    match write_lower(inode, pos, src) {
-        // The running task is being killed, and the lower filesystem will not write for it.
-        // The data may be somebody else's: have them written by a task that cannot be killed.
-        Err(error) if (error == EINTR || error == ERESTARTSYS) && !worker::is_worker() => {
-            let done = left.saturating_sub(src.remaining());
-            let pos = pos.saturating_add_unsigned(done as u64);
-            worker::run(depth, || write_lower(inode, pos, src))?
-        }
-        result => result,
-    }
+    Ok(())
 }
 
-/// Writes to the lower file as the mounter, throttled by the lower device alone.
+/// Writes some of `src`, by another task if the running one may not.
+fn write_some(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result {
+    let end = pos.saturating_add_unsigned(src.remaining() as u64);
+    // The lower filesystem applies the limit of the running task, who need not be the writer.
+    let is_limited = || file_size_limit() < end as u64;
+    let is_own = |error| error == EINTR || error == ERESTARTSYS || error == EFBIG && is_limited();
+    if !is_limited() {
+        match write_lower(inode, pos, src) {
+            Err(error) if is_own(error) && !worker::is_worker() => {}
+            result => return result,
+        }
+    }
+    // The running task is being killed, and the lower filesystem will not write for it, or its limit
+    // is below what is to be written, perhaps only now. The data may be somebody else's: have them
+    // written by a task that nobody kills and that has no limit.
+    let depth = inode.super_block().stack_depth();
+    worker::run(depth, || write_lower(inode, pos, src))?
+}
+
+/// Writes some to the lower file as the mounter, throttled by the lower device alone.
 fn write_lower(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result {
     let _nofs = NofsGuard::enter();
     let _throttle = LocalThrottleGuard::enter();
@@ -166,12 +175,24 @@ fn shrink(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result) -> Re
     let dirty = cut.is_some_and(|range| inode.range_needs_writeback(range));
     inode.truncate_cache(size);
     lower().inspect_err(|error| {
-        inode.set_size(inode.data().lower.size().max(size));
         if dirty {
             inode.set_mapping_error(*error);
         }
-        if cut.is_some_and(|range| inode.invalidate(range).is_err()) {
-            inode.set_mapping_error(EIO);
+        // What was zeroed behind `size` must not be seen when it is inside the file again, nor
+        // written back: stored to meanwhile, it is written now, up to the small size. Who comes in
+        // until that is over has seen the small size, and zeros behind it.
+        if let Some(range) = cut {
+            let _ = inode.flush(range);
         }
+        restore(inode, cut);
+        inode.set_size(inode.data().lower.size().max(size));
+        restore(inode, cut);
     })
+}
+
+/// Has what was cut off be fetched from below again.
+fn restore(inode: &Inode<Diofs>, cut: Option<ByteRange>) {
+    if cut.is_some_and(|range| inode.invalidate(range).is_err()) {
+        inode.set_mapping_error(EIO);
+    }
 }

@@ -200,7 +200,7 @@ fn check_lower(lower: &LowerPath, context: &Context<'_>) -> Result {
     }
     // It would cache such a file in folios of at least a block. A page of it under a direct write
     // and its neighbour under write-back would meet there.
-    if lower.mount.block_size() > PAGE_SIZE {
+    if lower.block_size()? > PAGE_SIZE {
         context.error(fmt!(
             "a lower filesystem with blocks larger than a page cannot be used"
         ));

@@ -10,6 +10,7 @@ use crate::vfs::{
     inode_ops::{
         InodeOperations,
         LinkBody,
+        LinkBuffer,
         LinkCleanup, //
     },
     Dentry, //
@@ -23,6 +24,10 @@ pub struct SymlinkOps;
 impl InodeOperations for SymlinkOps {
     type Fs = Diofs;
     type Attributes = Attributes;
+
+    fn read_link(dentry: &Dentry<Diofs>, buffer: LinkBuffer) -> Result<c_int> {
+        dentry.lower()?.read_link(buffer)
+    }
 
     fn get_link(dentry: &Dentry<Diofs>, cleanup: LinkCleanup<'_>) -> Result<LinkBody> {
         dentry.lower()?.get_link(cleanup)

@@ -9,10 +9,12 @@ use super::iov::iter_count;
 use crate::bindings;
 use core::{
     marker::PhantomData,
-    ops::Deref, //
+    ops::Deref,
+    ptr, //
 };
 use kernel::{
     alloc::KVVec,
+    page::PAGE_SIZE,
     prelude::*, //
 };
 
@@ -115,6 +117,15 @@ impl BvecArray {
         Ok(())
     }
 
+    /// Whether the array takes more than a page: more elements than a `struct bio` has, in memory
+    /// that only a context that may sleep can free (`vfree()`).
+    pub(super) fn takes_pages(&self) -> bool {
+        match self {
+            Self::Few { .. } => false,
+            Self::Many(array) => array.capacity() > PAGE_SIZE / size_of::<bindings::bio_vec>(),
+        }
+    }
+
     /// Empties the array.
     pub(super) fn clear(&mut self) {
         match self {
@@ -188,6 +199,17 @@ impl<'a> BvecIter<'a> {
     pub fn remaining(&self) -> usize {
         // SAFETY: By the type invariants the iterator is valid.
         unsafe { iter_count(&self.raw) }
+    }
+
+    /// Another iterator at the same place, for one whose word about how far it came counts, and not
+    /// where it leaves its iterator.
+    pub(super) fn fork(&self) -> Self {
+        // INVARIANT: The same array and pages, for as long.
+        Self {
+            // SAFETY: `raw` is valid for reads, and has plain values in it, which own nothing.
+            raw: unsafe { ptr::read(&self.raw) },
+            _bvecs: PhantomData,
+        }
     }
 
     /// Moves on by `bytes`, or to the end if that is nearer.

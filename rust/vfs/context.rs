@@ -206,13 +206,16 @@ impl Context<'_> {
     /// Makes the VFS have changes of data durable by itself, or not. Names are not its business.
     pub fn set_sync_flags(&mut self, flags: SyncFlags) {
         const BOTH: u32 = SyncFlags::BOTH as u32;
-        // SAFETY: By the type invariant. On a remount the mask says which flags change.
+        // SAFETY: By the type invariant. On a remount the mask says which flags change. It stays for
+        // the next one, and then must not have any that a remount does not change.
         unsafe {
             (*self.fc).sb_flags &= !BOTH;
             if flags.has_data() {
                 (*self.fc).sb_flags |= bindings::SB_SYNCHRONOUS as u32;
             }
-            (*self.fc).sb_flags_mask |= BOTH;
+            if self.is_remount() {
+                (*self.fc).sb_flags_mask |= bindings::SB_SYNCHRONOUS as u32;
+            }
         }
     }
 

@@ -11,6 +11,7 @@ use super::{
     },
     fill::mapping_of,
     folio::folio_range,
+    freeze::FaultAccess,
     mapping::gate_limit,
     range_set::{
         ByteRange,
@@ -27,6 +28,7 @@ use crate::{
     },
 };
 use core::marker::PhantomData;
+use kernel::prelude::*;
 
 /// The operations on mappings of `T`'s regular files.
 pub struct VmOps<T: RegularFile>(PhantomData<T>);
@@ -49,23 +51,20 @@ impl<T: RegularFile> VmOps<T> {
         // SAFETY: The caller guarantees the fault, its area and its file.
         let file = unsafe { OpenFile::<T>::from_raw((*(*vmf).__bindgen_anon_1.vma).vm_file) };
         let inode = file.inode();
-        // SAFETY: The superblock lives as long as its inode; the first and the last call pair.
-        unsafe {
-            let sb = (*inode.as_raw()).i_sb;
-            bindings::sb_start_pagefault(sb);
-            let ret = match T::stored(file) {
-                Ok(()) => Self::dirty(vmf, inode),
-                Err(_) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
-            };
-            bindings::sb_end_pagefault(sb);
-            ret
+        // SAFETY: The file lives through the fault, and its superblock with it.
+        let access = unsafe { FaultAccess::new((*inode.as_raw()).i_sb) };
+        match access.and_then(|access| T::stored(file).map(|()| access)) {
+            // SAFETY: The caller guarantees the fault.
+            Ok(_access) => unsafe { Self::dirty(vmf, inode) },
+            Err(_) => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
         }
     }
 
     /// Dirties the faulting folio, or waits at the gate and has the fault repeated.
     ///
     /// It waits for nothing but the folio lock and the gate: not for writeback, which may need the
-    /// lower file's `i_rwsem`, which the faulting task may hold.
+    /// lower file's `i_rwsem`, which the faulting task may hold. Who has the folio locked may wait for
+    /// that, so that it can be killed meanwhile.
     ///
     /// # Safety
     ///
@@ -105,7 +104,9 @@ impl<T: RegularFile> VmOps<T> {
         // SAFETY: The memory manager holds a reference to the page.
         let folio = unsafe { bindings::page_folio((*vmf).page) };
         // SAFETY: As above.
-        unsafe { bindings::folio_lock(folio) };
+        if unsafe { bindings::folio_lock_killable(folio) } != 0 {
+            return Ok(bindings::vm_fault_reason_VM_FAULT_SIGBUS);
+        }
         // SAFETY: The folio is locked and referenced.
         let range = unsafe {
             if mapping_of(folio) != inode.mapping_raw()

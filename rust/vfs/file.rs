@@ -113,6 +113,13 @@ impl<T: RegularFile> OpenFile<T> {
         unsafe { bindings::file_mode(self.as_raw()) & bindings::FMODE_WRITE != 0 }
     }
 
+    /// Whether whoever writes to this file leaves its times of change alone, as write-back does that
+    /// was modified when it was written above. C: `FMODE_NOCMTIME`.
+    pub fn keeps_times(&self) -> bool {
+        // SAFETY: The file lives.
+        unsafe { bindings::file_mode(self.as_raw()) & bindings::FMODE_NOCMTIME != 0 }
+    }
+
     /// The file, which is being opened.
     ///
     /// For [`RegularFile::open`].
@@ -131,6 +138,19 @@ impl<T: RegularFile> OpenFile<T> {
     pub fn data(&self) -> &T::Open {
         // SAFETY: `open` stored a box there, which `release` frees.
         unsafe { &*(*self.as_raw()).private_data.cast() }
+    }
+
+    /// Whether the file may be opened as large as it is: some programs cannot count so far. C:
+    /// `generic_file_open()`.
+    ///
+    /// For [`RegularFile::open`].
+    ///
+    /// # Errors
+    ///
+    /// `EOVERFLOW`.
+    pub fn check_large(&self) -> Result {
+        // SAFETY: The file lives, and with it its inode.
+        to_result(unsafe { bindings::generic_file_open(self.inode().as_raw(), self.as_raw()) })
     }
 
     /// Removes set-id bits and the like before a write, as `file_remove_privs()` does.
@@ -188,6 +208,10 @@ impl<T: RegularFile> OpenFile<T> {
     }
 }
 
+/// Who has a descriptor of a file: a table of descriptors. C: `fl_owner_t`.
+#[derive(Clone, Copy)]
+pub struct Owner(pub(super) bindings::fl_owner_t);
+
 /// What a filesystem does with open regular files.
 pub trait RegularFile: CachedFile {
     /// Private data of an open file.
@@ -208,10 +232,10 @@ pub trait RegularFile: CachedFile {
     /// Context: a page fault; may sleep. `mmap_lock` is held, and no folio lock.
     fn stored(file: &OpenFile<Self>) -> Result;
 
-    /// Is told of each `close(2)`.
+    /// Is told of each `close(2)`, and who closes.
     ///
     /// Context: process context, may sleep.
-    fn flush(file: &OpenFile<Self>) -> Result;
+    fn flush(file: &OpenFile<Self>, owner: Owner) -> Result;
 
     /// Makes a range durable, inclusive of `end`.
     ///
@@ -305,6 +329,7 @@ pub struct FileOps<T: RegularFile>(PhantomData<T>);
 
 impl<T: RegularFile> FileOps<T> {
     const TABLE: bindings::file_operations = bindings::file_operations {
+        owner: kernel::module::this_module::<crate::LocalModule>().as_ptr(),
         // Direct writes inside the file hold the inode lock shared.
         fop_flags: bindings::FOP_DIO_PARALLEL_WRITE,
         open: Some(Self::open),
@@ -356,9 +381,9 @@ impl<T: RegularFile> FileOps<T> {
     /// # Safety
     ///
     /// Called by the VFS with an open file of `T`.
-    unsafe extern "C" fn flush(file: *mut bindings::file, _id: bindings::fl_owner_t) -> c_int {
+    unsafe extern "C" fn flush(file: *mut bindings::file, id: bindings::fl_owner_t) -> c_int {
         // SAFETY: The caller guarantees the file.
-        from_result(|| T::flush(unsafe { OpenFile::from_raw(file) }).map(|()| 0))
+        from_result(|| T::flush(unsafe { OpenFile::from_raw(file) }, Owner(id)).map(|()| 0))
     }
 
     /// # Safety

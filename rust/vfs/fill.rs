@@ -285,8 +285,9 @@ unsafe fn after_wait<T: CachedFile>(
     // mapping is null if it has left the cache.
     unsafe {
         if let Next::GoOn(gate) = next {
-            bindings::folio_lock(folio);
-            if mapping_of(folio) == inode.mapping_raw()
+            if bindings::folio_lock_killable(folio) != 0 {
+                result = EINTR.to_errno();
+            } else if mapping_of(folio) == inode.mapping_raw()
                 && !bindings::folio_test_uptodate(folio)
                 && T::gate(inode, range) <= gate
             {

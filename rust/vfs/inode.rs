@@ -211,6 +211,8 @@ unsafe extern "C" fn stack_on<T: FileSystem>(
     // SAFETY: As this function's requirements: nobody else uses the inode yet.
     unsafe {
         Storage::<T>::set_lower(inode, lower);
+        // That of the memory's last use otherwise.
+        (*inode).i_mode = 0;
         (*inode).i_ino = (*lower).i_ino;
         (*inode).i_generation = (*lower).i_generation;
     }

@@ -36,6 +36,7 @@ use crate::bindings;
 use kernel::{
     error::{
         from_err_ptr,
+        to_result,
         VTABLE_DEFAULT_ERROR, //
     },
     prelude::*, //
@@ -82,7 +83,42 @@ impl<'a> LinkCleanup<'a> {
     }
 }
 
+/// Where a task wants the body of a symbolic link copied to: memory of its own, which need not be
+/// there.
+pub struct LinkBuffer {
+    to: *mut c_char,
+    len: c_int,
+}
+
+impl LinkBuffer {
+    /// Wraps the buffer of a call, an address in user space.
+    pub(super) fn new(to: *mut c_char, len: c_int) -> Self {
+        Self { to, len }
+    }
+}
+
 impl LowerDentry {
+    /// Copies the body of this symbolic link to the calling task, and says how long it is, as far as
+    /// it fits.
+    ///
+    /// Some links of the kernel lead elsewhere without a body, and can be asked for one only so, not
+    /// by [`LowerDentry::get_link`], which is for a walk along them. The security modules are not
+    /// asked: the VFS has asked them about the upper link.
+    ///
+    /// Context: process context, may sleep. C: `vfs_readlink()`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the lower filesystem; `EFAULT`.
+    pub fn read_link(&self, buffer: LinkBuffer) -> Result<c_int> {
+        if self.inode().is_none() {
+            return Err(ESTALE);
+        }
+        // SAFETY: The dentry is referenced and positive; the call checks the address.
+        let ret = unsafe { bindings::vfs_readlink(self.as_raw(), buffer.to, buffer.len) };
+        to_result(ret).map(|()| ret)
+    }
+
     /// The body of this symbolic link.
     ///
     /// Context: process context, may sleep. C: `vfs_get_link()`.
@@ -202,7 +238,12 @@ pub trait InodeOperations: Sized + 'static {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 
-    /// Reads a symbolic link.
+    /// Copies the body of a symbolic link to the calling task, which does not follow it.
+    fn read_link(_dentry: &Dentry<Self::Fs>, _buffer: LinkBuffer) -> Result<c_int> {
+        build_error!(VTABLE_DEFAULT_ERROR)
+    }
+
+    /// Reads a symbolic link on a walk along it.
     fn get_link(_dentry: &Dentry<Self::Fs>, _cleanup: LinkCleanup<'_>) -> Result<LinkBody> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }

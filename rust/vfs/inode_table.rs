@@ -8,6 +8,7 @@ use super::{
     attr::{
         follow_access,
         Access,
+        Held,
         Query,
         SetAttr, //
     },
@@ -20,6 +21,7 @@ use super::{
     inode_ops::{
         AttributeOperations,
         InodeOperations,
+        LinkBuffer,
         LinkCleanup,
         Rename, //
     },
@@ -72,6 +74,7 @@ impl<O: InodeOperations> InodeOps<O> {
         unlink: optional!(O::HAS_UNLINK, Self::unlink),
         rmdir: optional!(O::HAS_RMDIR, Self::rmdir),
         rename: optional!(O::HAS_RENAME, Self::rename),
+        readlink: optional!(O::HAS_READ_LINK, Self::read_link),
         get_link: optional!(O::HAS_GET_LINK, Self::get_link),
         permission: Some(Self::permission),
         getattr: Some(Self::getattr),
@@ -262,6 +265,19 @@ impl<O: InodeOperations> InodeOps<O> {
 
     /// # Safety
     ///
+    /// Called by the VFS with a symbolic link of `O::Fs`.
+    unsafe extern "C" fn read_link(
+        dentry: *mut bindings::dentry,
+        buffer: *mut c_char,
+        len: c_int,
+    ) -> c_int {
+        // SAFETY: As this function's requirements.
+        let dentry = unsafe { Dentry::from_raw(dentry) };
+        from_result(|| O::read_link(dentry, LinkBuffer::new(buffer, len)))
+    }
+
+    /// # Safety
+    ///
     /// Called by the VFS with a symbolic link of `O::Fs`; `dentry` is null under RCU.
     unsafe extern "C" fn get_link(
         dentry: *mut bindings::dentry,
@@ -291,11 +307,33 @@ impl<O: InodeOperations> InodeOps<O> {
         // as well. The superblock lasts: a walk under RCU is in a mount that is freed by RCU.
         let (sb, lower) = unsafe {
             let sb: &SuperBlock<O::Fs> = SuperBlock::from_raw((*inode).i_sb);
-            let lower = LowerInode::from_raw(Storage::<O::Fs>::lower_of(inode));
-            follow_access(inode, lower, &O::Fs::lower_root(sb.data()).mount);
-            (sb, lower)
+            (sb, LowerInode::from_raw(Storage::<O::Fs>::lower_of(inode)))
         };
-        from_result(|| O::Attributes::permission(sb, lower, Access(mask)).map(|()| 0))
+        let wants = |what: u32| mask as u32 & what != 0;
+        let may_not_block = wants(bindings::MAY_NOT_BLOCK);
+        // Who opens the file, or wants to know whether it may be, has no lock of it. Others may:
+        // `execve()` asks once more with the inode locked, `mincore()` with its memory.
+        let held = if may_not_block {
+            Held::Atomic
+        } else if wants(bindings::MAY_OPEN | bindings::MAY_ACCESS) {
+            Held::No
+        } else {
+            Held::Perhaps
+        };
+        // SAFETY: As above.
+        let followed =
+            unsafe { follow_access(inode, lower, &O::Fs::lower_root(sb.data()).mount, held) };
+        from_result(|| {
+            if !followed && may_not_block {
+                return Err(ECHILD);
+            }
+            // As whom to run it is not known. `execve()` that has come that far takes it as saying
+            // that it is not to be run as somebody else.
+            if !followed && wants(bindings::MAY_EXEC) {
+                return Err(EACCES);
+            }
+            O::Attributes::permission(sb, lower, Access(mask)).map(|()| 0)
+        })
     }
 
     /// # Safety

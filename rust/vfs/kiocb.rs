@@ -63,7 +63,8 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
 
     /// The inode of the file.
     pub fn inode(&self) -> &'a Inode<T> {
-        // SAFETY: The file pins its inode, and the request pins the file, for `'a`.
+        // SAFETY: The file pins its inode. For `'a`, which is the call that made the request, its
+        // caller has a reference of the file, also if the request is completed meanwhile.
         unsafe { Inode::from_raw((*self.file_raw()).f_inode) }
     }
 

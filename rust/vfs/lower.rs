@@ -123,11 +123,15 @@ impl LowerInode {
     ///
     /// Context: any. The answer can be history at once.
     pub fn is_contended(&self) -> bool {
+        // SAFETY: The inode lives.
+        self.stacks() || unsafe { bindings::inode_is_contended(self.as_raw()) }
+    }
+
+    /// Whether the filesystem stacks on another one. Some know it only when they are asked, long
+    /// after they were mounted (FUSE).
+    pub(super) fn stacks(&self) -> bool {
         // SAFETY: The inode lives, and its superblock as long as it does.
-        unsafe {
-            (*(*self.as_raw()).i_sb).s_stack_depth > 0
-                || bindings::inode_is_contended(self.as_raw())
-        }
+        unsafe { (&raw const (*(*self.as_raw()).i_sb).s_stack_depth).read_volatile() > 0 }
     }
 
     /// The file size.

@@ -5,7 +5,12 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
-    bvec::BvecIter,
+    bvec::{
+        BvecIter,
+        Direction, //
+    },
+    file::Owner,
+    freeze::FaultAccess,
     lower::LowerFile,
     scope::CredGuard, //
 };
@@ -50,9 +55,18 @@ impl LowerFile {
     ///
     /// The layer above reads ahead itself. And what the lower read ahead would cover bytes that
     /// nobody asked for, which a direct write may be changing.
+    ///
+    /// A file of a filesystem that stacks (overlayfs) passes the advice on to the one it reads from.
+    ///
+    /// Context: process context, may sleep.
     pub fn disable_readahead(&self) {
-        // SAFETY: Called on a file that was opened just now and that nobody else has.
-        unsafe { bindings::file_mode_set(self.as_raw(), bindings::FMODE_RANDOM) };
+        let advice = bindings::POSIX_FADV_RANDOM as c_int;
+        // SAFETY: Called on a file that was opened just now and that nobody else has. Whose device is
+        // none refuses the advice, or forgets it, and reads nothing ahead.
+        unsafe {
+            bindings::file_mode_set(self.as_raw(), bindings::FMODE_RANDOM);
+            bindings::vfs_fadvise(self.as_raw(), 0, 0, advice);
+        }
     }
 
     /// Leaves modification and change time alone when this file is written.
@@ -86,21 +100,6 @@ impl LowerFile {
         unsafe { (*self.inode().as_raw()).i_sb }
     }
 
-    /// Whether the lower filesystem is frozen or being frozen, so that a write would wait.
-    ///
-    /// Context: any. The answer can be history at once.
-    pub fn is_frozen(&self) -> bool {
-        let sb = self.super_block_raw();
-        // SAFETY: The superblock lives; what was started is ended.
-        unsafe {
-            let started = bindings::sb_start_write_trylock(sb);
-            if started {
-                bindings::sb_end_write(sb);
-            }
-            !started
-        }
-    }
-
     /// Sets modification and change time to now, as `file_update_time()` does.
     ///
     /// Context: process context, may sleep; no lock of the lower filesystem is held.
@@ -118,25 +117,25 @@ impl LowerFile {
     /// As [`LowerFile::modified`], for a store through a mapping.
     ///
     /// Context: a page fault; may sleep, no folio lock is held.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` if the running task is being killed, and those of the lower filesystem.
     pub fn modified_by_store(&self) -> Result {
-        let sb = self.super_block_raw();
-        // SAFETY: As in `modified`. A fault holds `mmap_lock`, below which freezing has a level of
-        // its own.
+        // SAFETY: File and superblock live.
         unsafe {
-            bindings::sb_start_pagefault(sb);
-            let ret = bindings::file_update_time(self.as_raw());
-            bindings::sb_end_pagefault(sb);
-            to_result(ret)
+            let _access = FaultAccess::new(self.super_block_raw())?;
+            to_result(bindings::file_update_time(self.as_raw()))
         }
     }
 
-    /// The alignment of memory and of offsets that direct I/O needs, as `statx` tells it; zeros if
-    /// the file has no direct I/O.
+    /// The alignment of memory that direct I/O needs, as `statx` tells it; zero if the file has no
+    /// direct I/O, or one (which is none) if the filesystem does not say.
     ///
     /// The security modules are not asked, see [`LowerMount::getattr`](super::lower::LowerMount).
     ///
     /// Context: process context, may sleep. C: `vfs_getattr_nosec()`.
-    pub fn direct_alignment(&self) -> Result<(u32, u32)> {
+    pub fn direct_alignment(&self) -> Result<u32> {
         let mut stat = MaybeUninit::<bindings::kstat>::zeroed();
         // SAFETY: The path lives as long as the file, and `stat` is valid for writes.
         unsafe {
@@ -147,7 +146,10 @@ impl LowerFile {
                 0,
             ))?;
             let stat = stat.assume_init();
-            Ok((stat.dio_mem_align, stat.dio_offset_align))
+            if stat.result_mask & bindings::STATX_DIOALIGN == 0 {
+                return Ok(1);
+            }
+            Ok(stat.dio_mem_align)
         }
     }
 
@@ -215,7 +217,7 @@ impl LowerFile {
         unsafe {
             let ret = read(kiocb, iter.as_raw());
             if ret >= 0 {
-                bindings::fsnotify_access(self.as_raw());
+                self.notify(Direction::ToPages);
             }
             ret
         }
@@ -226,7 +228,8 @@ impl LowerFile {
     ///
     /// If the request is queued, its completion calls `kiocb_end_write()`.
     ///
-    /// Context: that of `kiocb`; takes freeze protection.
+    /// Context: that of `kiocb`; takes freeze protection, for which one that must not sleep does not
+    /// wait.
     ///
     /// # Safety
     ///
@@ -254,15 +257,55 @@ impl LowerFile {
         // SAFETY: By this function's requirements. What is started is ended here, or by the
         // completion of a queued request; that is not looked at any more then.
         unsafe {
-            bindings::kiocb_start_write(kiocb);
+            if !self.start_write(kiocb) {
+                return EAGAIN.to_errno() as isize;
+            }
             let ret = write(kiocb, iter.as_raw());
             if ret != -(bindings::EIOCBQUEUED as isize) {
                 bindings::kiocb_end_write(kiocb);
             }
             if ret > 0 {
-                bindings::fsnotify_modify(self.as_raw());
+                self.notify(Direction::FromPages);
             }
             ret
+        }
+    }
+
+    /// Tells those who watch the file that something was transferred.
+    ///
+    /// Context: process context, may sleep.
+    pub(super) fn notify(&self, direction: Direction) {
+        // SAFETY: The file lives.
+        unsafe {
+            match direction {
+                Direction::FromPages => bindings::fsnotify_modify(self.as_raw()),
+                Direction::ToPages => bindings::fsnotify_access(self.as_raw()),
+            }
+        }
+    }
+
+    /// Takes the freeze protection of a request, as `kiocb_start_write()` does, and says whether it
+    /// could be had without waiting if the request must not wait.
+    ///
+    /// Context: that of `kiocb`.
+    ///
+    /// # Safety
+    ///
+    /// `kiocb` is a request on this file, on which `kiocb_end_write()` is called if this returns true.
+    unsafe fn start_write(&self, kiocb: *mut bindings::kiocb) -> bool {
+        let sb = self.super_block_raw();
+        // SAFETY: By this function's requirements; the superblock lives as long as its file. For
+        // lockdep the protection is no longer the task's: whoever completes the request ends it.
+        unsafe {
+            if (*kiocb).ki_flags & bindings::IOCB_NOWAIT == 0 {
+                bindings::kiocb_start_write(kiocb);
+                return true;
+            }
+            let started = bindings::sb_start_write_trylock(sb);
+            if started {
+                bindings::__sb_writers_release(sb, bindings::SB_FREEZE_WRITE as c_int);
+            }
+            started
         }
     }
 
@@ -294,35 +337,41 @@ impl LowerFile {
         if self.awaits_content() && dst.remaining() > 0 {
             self.verify(bindings::FMODE_READ, bindings::READ, pos, dst.remaining())?;
         }
-        let mut kiocb = self.cached_request(pos);
+        let mut pos = pos;
         while dst.remaining() > 0 {
+            let mut kiocb = self.cached_request(pos);
             // SAFETY: The request is initialised, and file and pages live through the call.
-            let ret = unsafe { self.read_iter_unasked(&mut kiocb, dst) };
+            let ret = unsafe { self.read_iter_unasked(&mut kiocb, &mut dst.fork()) };
             if ret <= 0 {
                 return to_result(ret as c_int);
             }
+            dst.advance(ret as usize);
+            pos = pos.saturating_add(ret as i64);
         }
         Ok(())
     }
 
-    /// Writes all of `src` at `pos` through the lower page cache.
+    /// Writes some of `src`, at least a byte, at `pos` through the lower page cache, and moves it on
+    /// by what was written.
     ///
-    /// On an error, `src` stands where the next byte to write is.
+    /// What counts is what the lower filesystem says. Its iterator can be anywhere after a write that
+    /// was short or failed: FUSE leaves it behind all that it has tried to send, and
+    /// `generic_write_checks()` cuts what the limits do not allow.
     ///
     /// Context: process context, may sleep; takes the lower `i_rwsem`.
-    pub fn write_cached(&self, mut pos: i64, src: &mut BvecIter<'_>) -> Result {
-        while src.remaining() > 0 {
-            let mut kiocb = self.cached_request(pos);
-            // SAFETY: The request is initialised, and file and pages live through the call.
-            let ret =
-                unsafe { bindings::vfs_iocb_iter_write(self.as_raw(), &mut kiocb, src.as_raw()) };
-            match ret {
-                0 => return Err(EIO),
-                n if n < 0 => return Err(Error::from_errno(n as c_int)),
-                n => pos = pos.saturating_add(n as i64),
+    pub fn write_cached(&self, pos: i64, src: &mut BvecIter<'_>) -> Result {
+        let mut kiocb = self.cached_request(pos);
+        let mut all = src.fork();
+        // SAFETY: The request is initialised, and file and pages live through the call.
+        let ret = unsafe { bindings::vfs_iocb_iter_write(self.as_raw(), &mut kiocb, all.as_raw()) };
+        match ret {
+            0 => Err(EIO),
+            n if n < 0 => Err(Error::from_errno(n as c_int)),
+            n => {
+                src.advance(n as usize);
+                Ok(())
             }
         }
-        Ok(())
     }
 
     /// Makes a range durable, as `vfs_fsync_range()` does; reports errors once to this file.
@@ -333,6 +382,23 @@ impl LowerFile {
         to_result(unsafe {
             bindings::vfs_fsync_range(self.as_raw(), start, end, c_int::from(datasync))
         })
+    }
+
+    /// Tells the filesystem that somebody has closed a descriptor of the file above, as `close(2)`
+    /// does.
+    ///
+    /// Context: process context, may sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of earlier writes that the filesystem tells here.
+    pub fn flush(&self, owner: Owner) -> Result {
+        // SAFETY: A file has operations.
+        let Some(flush) = (unsafe { (*(*self.as_raw()).f_op).flush }) else {
+            return Ok(());
+        };
+        // SAFETY: The file lives. The owner is a mere name.
+        to_result(unsafe { flush(self.as_raw(), owner.0) })
     }
 
     /// Finds a position, as `vfs_llseek()` does.

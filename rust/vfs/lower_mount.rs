@@ -81,8 +81,8 @@ impl LowerMount {
         unsafe { (*self.super_block_raw()).s_stack_depth }
     }
 
-    /// The block size, in bytes.
-    pub fn block_size(&self) -> usize {
+    /// The block size, in bytes; zero if the filesystem has no blocks of its own.
+    pub(super) fn block_size(&self) -> usize {
         // SAFETY: The superblock lives as long as the mount; the size is constant.
         unsafe { (*self.super_block_raw()).s_blocksize }
     }
@@ -94,6 +94,25 @@ impl LowerMount {
     pub fn is_read_only(&self) -> bool {
         // SAFETY: The mount lives.
         unsafe { bindings::__mnt_is_readonly(self.as_raw()) }
+    }
+
+    /// What must not be done with files in this mount, because of the mount or of the filesystem: those
+    /// of `SB_I_NODEV` and `SB_I_NOEXEC`.
+    pub(super) fn restrictions(&self) -> usize {
+        // SAFETY: The mount and its superblock live. A racing change of flags yields either value.
+        let (mount, sb) = unsafe {
+            (
+                (&raw const (*self.as_raw()).mnt_flags).read_volatile() as u32,
+                (&raw const (*self.super_block_raw()).s_iflags).read_volatile(),
+            )
+        };
+        [
+            (bindings::mount_flags_MNT_NODEV, bindings::SB_I_NODEV),
+            (bindings::mount_flags_MNT_NOEXEC, bindings::SB_I_NOEXEC),
+        ]
+        .into_iter()
+        .filter(|&(by_mount, by_sb)| mount & by_mount != 0 || sb & by_sb as usize != 0)
+        .fold(0, |all, (_, flag)| all | flag as usize)
     }
 
     /// Which of `MS_SYNCHRONOUS` and `MS_DIRSYNC` the filesystem is mounted with.

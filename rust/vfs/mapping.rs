@@ -98,7 +98,8 @@ pub trait CachedFile: FileSystem {
 
     /// Transfers directly between `iter` and the store, at the position of `kiocb`.
     ///
-    /// Context: process context, may sleep; the inode's `i_rwsem` is held.
+    /// Context: process context, may sleep; the inode's `i_rwsem` is held exclusively to write, and
+    /// not to read.
     fn direct_io(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome>;
 
     /// How long a read or a store may wait for the same to open the gate, in milliseconds.
@@ -173,8 +174,8 @@ impl<T: CachedFile> MappingOps<T> {
 ///
 /// # Safety
 ///
-/// Called by the VFS with a kiocb for an open file of `T`, its inode's `i_rwsem` held, and an
-/// iterator that is valid for the call.
+/// Called by the VFS with a kiocb for an open file of `T`, its inode's `i_rwsem` held as
+/// [`CachedFile::direct_io`] wants it, and an iterator that is valid for the call.
 unsafe extern "C" fn direct_io<T: CachedFile>(
     kiocb: *mut bindings::kiocb,
     iter: *mut bindings::iov_iter,

@@ -15,8 +15,8 @@
 //!   parameter and no private data, only what the VFS offers for every filesystem.
 //!
 //! Lock order, outer first: upper `sb_writers`, upper `i_rwsem`, lower `sb_writers`, lock of a pipe,
-//! lower `i_rwsem`, `mmap_lock`, upper page fault level, upper `invalidate_lock`, upper folio lock,
-//! lower `invalidate_lock`, lower folio lock.
+//! lower `i_rwsem`, `mmap_lock`, page fault levels ([`freeze`]), upper `invalidate_lock`, upper folio
+//! lock, lower `invalidate_lock`, lower folio lock.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
@@ -33,6 +33,7 @@ pub mod fault;
 pub mod file;
 pub mod fill;
 pub mod folio;
+pub mod freeze;
 pub mod inode;
 pub mod inode_cache;
 pub mod inode_ops;

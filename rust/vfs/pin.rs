@@ -225,15 +225,20 @@ impl PinnedBuffer {
         })
     }
 
-    /// Lets go of the pages.
+    /// Whether to let go of the buffer takes too long for an interrupt, which lets go of the pages
+    /// of one `struct bio` at a time elsewhere; or has to free memory that sleeps.
     ///
-    /// Context: any, unless `redirty` is set; then process context without locks of folios.
-    pub(super) fn release(mut self, redirty: bool) {
-        self.unpin(redirty);
+    /// Context: any.
+    pub(super) fn is_long(&self) -> bool {
+        self.bvecs.takes_pages()
     }
 
-    /// Unpins the pages, and names none any more.
-    fn unpin(&mut self, redirty: bool) {
+    /// Lets go of the pages, and names none any more. The memory of the array stays: an
+    /// [iterator](Self::iter) of it may still be moved.
+    ///
+    /// Context: any, unless `redirty` is set or the buffer [is long](Self::is_long); then process
+    /// context without locks of folios.
+    pub(super) fn release(&mut self, redirty: bool) {
         if matches!(self.held, Held::Pinned) {
             for bvec in self.bvecs.iter() {
                 let bytes = (bvec.bv_offset as usize).saturating_add(bvec.bv_len as usize);
@@ -266,6 +271,6 @@ impl Drop for PinnedBuffer {
     // Context: process context, unless the pages were let go of before.
     fn drop(&mut self) {
         let redirty = self.needs_redirty();
-        self.unpin(redirty);
+        self.release(redirty);
     }
 }

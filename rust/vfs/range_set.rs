@@ -192,7 +192,7 @@ impl RangeTicket {
 
     /// Makes `range` a member of `set`, closed, unless the ticket is in a set already.
     ///
-    /// Contains a full barrier, see the module documentation.
+    /// Contains a full barrier if it does, see the module documentation.
     ///
     /// # Safety
     ///

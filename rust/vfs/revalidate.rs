@@ -13,7 +13,10 @@
 //! C headers: [`include/linux/dcache.h`](srctree/include/linux/dcache.h)
 
 use super::{
-    attr::follow_access,
+    attr::{
+        follow_access,
+        Held, //
+    },
     inode_cache::Storage,
     lower::LowerInode,
     superblock::SuperOperations,
@@ -120,10 +123,17 @@ impl<T: SuperOperations> DentryOps<T> {
             let ours = before % 2 == 1 || changes.fetch_add(0, Full) != before;
             return Ok(ours);
         }
-        // SAFETY: As this function's requirements.
-        unsafe { follow::<T>(dentry) };
-        // SAFETY: As above; in RCU mode nothing is called.
-        unsafe { revalidate_lower(lower.as_ptr(), flags, false) }
+        // SAFETY: As this function's requirements; in RCU mode nothing is called. What the lower
+        // filesystem finds changed, this one follows.
+        unsafe {
+            if !revalidate_lower(lower.as_ptr(), flags, false)? {
+                return Ok(false);
+            }
+            if !follow::<T>(dentry, flags) {
+                return Err(ECHILD);
+            }
+        }
+        Ok(true)
     }
 
     /// # Safety
@@ -134,10 +144,11 @@ impl<T: SuperOperations> DentryOps<T> {
         let Some(lower) = (unsafe { NonNull::new((*dentry).d_fsdata.cast()) }) else {
             return 1;
         };
-        // SAFETY: As this function's requirements.
-        unsafe { follow::<T>(dentry) };
         // SAFETY: The lower dentry is kept by the upper one's reference.
-        match unsafe { revalidate_lower(lower.as_ptr(), flags, true) } {
+        let valid = unsafe { revalidate_lower(lower.as_ptr(), flags, true) };
+        // SAFETY: As this function's requirements.
+        unsafe { follow::<T>(dentry, flags) };
+        match valid {
             Ok(valid) => valid.into(),
             Err(error) => error.to_errno(),
         }
@@ -157,21 +168,30 @@ impl<T: SuperOperations> DentryOps<T> {
     }
 }
 
-/// Brings owner, mode and flags of the inode of `dentry` up to date, if it has one.
+/// Brings owner, mode and flags of the inode of `dentry` up to date, if it has one. Returns whether it
+/// could; without `LOOKUP_RCU` it can.
+///
+/// Whoever asks about a name may have locked directories, but not yet what has the name, if that is a
+/// regular file.
 ///
 /// # Safety
 ///
-/// `dentry` must be of `T` and referenced or, like the superblock, kept by RCU.
-unsafe fn follow<T: SuperOperations>(dentry: *mut bindings::dentry) {
+/// `dentry` must be of `T` and referenced or, with `LOOKUP_RCU` and like the superblock, kept by RCU.
+unsafe fn follow<T: SuperOperations>(dentry: *mut bindings::dentry, flags: c_uint) -> bool {
+    let held = match flags & bindings::LOOKUP_RCU {
+        0 => Held::No,
+        _ => Held::Atomic,
+    };
     // SAFETY: By the function's requirements. An inode that a dentry has, or had in this RCU section,
     // is set up, and its memory and that of its lower inode are freed by RCU.
     unsafe {
         let inode = (&raw const (*dentry).d_inode).read_volatile();
-        if !inode.is_null() {
-            let sb: &SuperBlock<T> = SuperBlock::from_raw((*dentry).d_sb);
-            let lower = LowerInode::from_raw(Storage::<T>::lower_of(inode));
-            follow_access(inode, lower, &T::lower_root(sb.data()).mount);
+        if inode.is_null() {
+            return true;
         }
+        let sb: &SuperBlock<T> = SuperBlock::from_raw((*dentry).d_sb);
+        let lower = LowerInode::from_raw(Storage::<T>::lower_of(inode));
+        follow_access(inode, lower, &T::lower_root(sb.data()).mount, held)
     }
 }
 

@@ -5,6 +5,7 @@
 //! C headers: [`include/linux/fs/super_types.h`](srctree/include/linux/fs/super_types.h)
 
 use super::{
+    attr::block_bits,
     context::SyncFlags,
     inode_cache::{
         InodeCache,
@@ -109,6 +110,20 @@ impl LowerPath {
         // which the kernel's has only the name.
         to_result(unsafe { bindings::vfs_statfs(&path, (&raw mut stat.0).cast()) })?;
         Ok(stat)
+    }
+
+    /// The block size of the filesystem of this file, in bytes.
+    ///
+    /// Context: process context, may sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of the lower filesystem, if it has to be asked: it stacks itself.
+    pub fn block_size(&self) -> Result<usize> {
+        match self.mount.block_size() {
+            0 => Ok(usize::try_from(self.statfs()?.0.f_bsize)?),
+            size => Ok(size),
+        }
     }
 }
 
@@ -328,25 +343,25 @@ impl<T: SuperOperations> SuperOps<T> {
     }
 }
 
-/// Takes over the limits of the lower filesystem and the read-ahead of its device.
+/// Takes over the limits of the lower filesystem and its mount, and the read-ahead of its device.
 ///
 /// # Safety
 ///
 /// `sb` must be a new superblock that stacks on `lower`, with a backing device of its own.
 unsafe fn copy_limits(sb: *mut bindings::super_block, lower: &LowerMount) {
+    let iflags = lower.restrictions();
     let lower = lower.super_block_raw();
-    let iflags = usize::try_from(bindings::SB_I_NOEXEC | bindings::SB_I_NODEV).unwrap_or(0);
     // SAFETY: By the function's requirements; the lower superblock lives as long as its mount, and
     // these fields of it are constant while it is mounted.
     unsafe {
-        (*sb).s_blocksize = (*lower).s_blocksize;
-        (*sb).s_blocksize_bits = (*lower).s_blocksize_bits;
+        (*sb).s_blocksize_bits = block_bits((*lower).s_blocksize_bits);
+        (*sb).s_blocksize = 1 << (*sb).s_blocksize_bits;
         (*sb).s_maxbytes = (*lower).s_maxbytes;
         (*sb).s_time_gran = (*lower).s_time_gran;
         (*sb).s_time_min = (*lower).s_time_min;
         (*sb).s_time_max = (*lower).s_time_max;
         (*sb).s_stack_depth = (*lower).s_stack_depth.saturating_add(1);
-        (*sb).s_iflags |= (*lower).s_iflags & iflags;
+        (*sb).s_iflags |= iflags;
         // The lower filesystem applies the umask, which it does not when there is a default ACL.
         (*sb).s_iflags |= bindings::SB_I_NOUMASK as usize;
         // The VFS may remember for an inode that a write need not drop privileges.

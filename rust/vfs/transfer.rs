@@ -14,6 +14,11 @@
 //! on return of the lower call if it was not queued, else from the lower completion, there and then
 //! or, if it has to sleep, on the upper superblock's work queue. (On the lower's it could wait for
 //! work behind itself.)
+//!
+//! A lower filesystem that stacks itself (overlayfs, FUSE with passthrough) calls the one below it
+//! through `vfs_iter_read()` and `vfs_iter_write()` if a request cannot be queued, and these transfer
+//! directly only if the file below was opened for that. With a request that can be queued it passes
+//! the flag on. Such a filesystem is given nothing else, and who wants to wait waits here.
 
 use super::{
     bvec::Direction,
@@ -44,7 +49,10 @@ use kernel::{
     error::to_result,
     ffi, impl_has_work, new_work,
     prelude::*,
-    sync::Arc,
+    sync::{
+        Arc,
+        Completion, //
+    },
     types::Opaque,
     workqueue::{
         Queue,
@@ -103,7 +111,9 @@ struct State {
 ///
 /// # Invariants
 ///
-/// - `inode` is referenced by the file of the request from above until that is completed.
+/// - `inode` is referenced by the file of the request from above, which lives until the request is
+///   completed, and at least until the call that made it has returned: whoever calls `read_iter` or
+///   `write_iter` has a reference of the file for that long.
 /// - `state` and `ticket` are used by one party at a time: [`Prepared`] until it submits, and from
 ///   then on whoever runs [`Transfer::end`].
 #[pin_data]
@@ -115,6 +125,8 @@ struct Transfer<T: DirectFile> {
     state: UnsafeCell<State>,
     #[pin]
     ticket: RangeTicket,
+    #[pin]
+    answer: Completion,
     #[pin]
     work: Work<Transfer<T>>,
 }
@@ -178,6 +190,7 @@ impl<T: DirectFile> Prepared<T> {
                     result: 0,
                 }),
                 ticket <- RangeTicket::new(),
+                answer <- Completion::new(),
                 work <- new_work!("Transfer::work"),
             }),
             GFP_KERNEL,
@@ -216,30 +229,35 @@ impl<T: DirectFile> Prepared<T> {
     pub fn submit(self, upper: &mut Kiocb<'_, T>, may_queue: bool) -> Result<Outcome> {
         let transfer = self.0;
         let queueable = may_queue && !upper.is_sync();
-        let kiocb = transfer.kiocb.get();
-        if queueable {
-            // SAFETY: Nobody else uses the state before the lower call. The result of this call
-            // is `Queued` unless the duty is taken back below.
-            unsafe {
+        // SAFETY: Nobody else uses kiocb and state before the lower call. If this sets `upper`, the
+        // result of this call is `Queued` unless the duty is taken back below.
+        unsafe {
+            if queueable {
                 (*transfer.state.get()).upper = Some(upper.defer());
-                (*kiocb).ki_complete = Some(Transfer::<T>::lower_complete);
+            }
+            if queueable || transfer.lower_stacks() {
+                (*transfer.kiocb.get()).ki_complete = Some(Transfer::<T>::lower_complete);
             }
         }
-        // The completion's reference. It goes to `lower_complete`, or is taken back below.
-        let completion = Arc::into_raw(transfer.clone());
+        // The completion's reference, if nobody waits for it. It goes to `lower_complete`, or is
+        // taken back below.
+        let completion = queueable.then(|| Arc::into_raw(transfer.clone()));
         // SAFETY: The inode lives; `end` has the matching `inode_dio_end`.
         unsafe { bindings::inode_dio_begin(transfer.inode().as_raw()) };
-        let ret = transfer.call_lower();
+        let mut ret = transfer.call_lower();
         if ret == -(bindings::EIOCBQUEUED as isize) {
-            return Ok(Outcome::queued());
+            if queueable {
+                return Ok(Outcome::queued());
+            }
+            ret = transfer.wait();
         }
-        // SAFETY: The lower file did not queue the request, so it does not complete it.
-        let transfer = unsafe {
-            drop(transfer);
-            Arc::from_raw(completion)
-        };
-        // SAFETY: As above: nobody else uses the state. The caller completes the request itself.
-        unsafe { (*transfer.state.get()).upper = None };
+        // SAFETY: The lower file did not queue the request, so it does not complete it, or it has
+        // done so, for nobody's reference. Nobody else uses the state. The caller completes the
+        // request itself.
+        unsafe {
+            drop(completion.map(|raw| Arc::from_raw(raw)));
+            (*transfer.state.get()).upper = None;
+        }
         transfer
             .end(lower_result(ret), Context::Caller)
             .map(Outcome::Done)
@@ -262,8 +280,8 @@ impl<T: DirectFile> Transfer<T> {
     fn call_lower(&self) -> isize {
         let len = usize::try_from(self.range.end().saturating_sub(self.range.start() as u64))
             .unwrap_or(usize::MAX);
-        // SAFETY: The submitter alone uses the state until the lower call; the completion takes
-        // the buffer only after the pages were transferred.
+        // SAFETY: The submitter alone uses the state until the lower call; the completion lets go of
+        // the pages only after they were transferred, and of the array not at all.
         let (Some(file), Some(buffer)) = (unsafe {
             let state = self.state.get();
             ((*state).file.clone(), (*state).buffer.as_ref())
@@ -272,8 +290,10 @@ impl<T: DirectFile> Transfer<T> {
         };
         let mut iter = buffer.iter(len);
         // SAFETY: The kiocb is initialised, and lives until the lower file is done with it (module
-        // documentation); so do the pages. The lower file does not use the iterator after it
-        // returned. It may look at its file then, of which this function has a reference.
+        // documentation); so do the pages. The lower file may move the iterator, along the array of
+        // the buffer, until it returns, though the pages may be gone by then; it may look at its file
+        // as well. Of the transfer, and so of the array, the submitter has a reference, of the file
+        // this function.
         unsafe {
             match self.direction {
                 Direction::FromPages => file.write_iter(self.kiocb.get(), &mut iter),
@@ -282,33 +302,67 @@ impl<T: DirectFile> Transfer<T> {
         }
     }
 
+    /// Whether the lower filesystem stacks itself.
+    ///
+    /// # Safety
+    ///
+    /// The transfer was not submitted yet.
+    unsafe fn lower_stacks(&self) -> bool {
+        // SAFETY: By the function's requirements nobody else uses the state.
+        let file = unsafe { (*self.state.get()).file.as_ref() };
+        file.is_some_and(|file| file.inode().stacks())
+    }
+
+    /// Waits for the end of a request that was queued though it was not to be, and returns what the
+    /// lower file says of it.
+    fn wait(&self) -> isize {
+        self.answer.wait_for_completion();
+        // SAFETY: The completion has written this, and is done with the state.
+        let (ret, file) = unsafe {
+            let state = self.state.get();
+            ((*state).result, (*state).file.as_ref())
+        };
+        if let (Some(file), true) = (file, ret > 0) {
+            file.notify(self.direction);
+        }
+        ret
+    }
+
     /// `kiocb::ki_complete` of the lower request. Context: any.
     ///
     /// # Safety
     ///
     /// Called by the lower file, once, with the kiocb of a transfer that it queued.
     unsafe extern "C" fn lower_complete(kiocb: *mut bindings::kiocb, ret: ffi::c_long) {
-        // SAFETY: `submit` put the kiocb into a transfer, and left a reference for this call.
-        let this = unsafe {
-            let opaque = kiocb.cast::<Opaque<bindings::kiocb>>();
-            Arc::from_raw(kernel::container_of!(opaque, Self, kiocb).cast_const())
-        };
-        if this.direction == Direction::FromPages {
-            // SAFETY: `LowerFile::write_iter` started the write and leaves its end to the completion
-            // of a queued request.
-            unsafe { bindings::kiocb_end_write(kiocb) };
-        }
-        // SAFETY: The lower file is done, and the submitter does not use the state any more.
-        let redirty = unsafe {
-            let state = this.state.get();
+        let opaque = kiocb.cast::<Opaque<bindings::kiocb>>();
+        // SAFETY: `submit` put the kiocb into a transfer.
+        let this = unsafe { kernel::container_of!(opaque, Self, kiocb).cast_const() };
+        // SAFETY: The transfer lives: `submit` waits for the answer with a reference, or has left one
+        // for this call. The lower file is done, and the submitter does not use the state until it
+        // has the answer, or not any more. `LowerFile::write_iter` started the write and leaves its
+        // end to the completion of a queued request.
+        let is_awaited = unsafe {
+            if (*this).direction == Direction::FromPages {
+                bindings::kiocb_end_write(kiocb);
+            }
+            let state = (*this).state.get();
             (*state).result = ret;
-            (*state)
-                .buffer
-                .as_ref()
-                .is_some_and(PinnedBuffer::needs_redirty)
+            (*state).upper.is_none()
+        };
+        if is_awaited {
+            // SAFETY: The one who waits does not go on before this lets go of the transfer.
+            unsafe { (*this).answer.complete_all() };
+            return;
+        }
+        // SAFETY: This is the reference that `submit` left.
+        let this = unsafe { Arc::from_raw(this) };
+        // SAFETY: As above.
+        let buffer_sleeps = unsafe {
+            let buffer = (*this.state.get()).buffer.as_ref();
+            buffer.is_some_and(|buffer| buffer.is_long() || buffer.needs_redirty())
         };
         let done = this.finished(lower_result(ret), Context::Completion);
-        let sleeps = redirty || T::finish_sleeps(this.inode(), &done);
+        let sleeps = buffer_sleeps || T::finish_sleeps(this.inode(), &done);
         if !sleeps {
             this.complete(Context::Completion);
             return;
@@ -336,11 +390,12 @@ impl<T: DirectFile> Transfer<T> {
     /// if this is an interrupt, and could hold up an unmount of the lower filesystem.
     fn end(&self, result: Result<usize>, context: Context) -> Result<usize> {
         let result = T::finish(self.inode(), &self.finished(result, context));
-        // SAFETY: By the type invariants this is the one who uses ticket and state now.
+        // SAFETY: By the type invariants this is the one who uses ticket and state now. The array of
+        // the buffer stays: the lower call may not have returned, and its iterator is still there.
         let (file, buffer) = unsafe {
             self.ticket().leave();
             let state = self.state.get();
-            ((*state).file.take(), (*state).buffer.take())
+            ((*state).file.take(), (*state).buffer.as_mut())
         };
         if let Some(buffer) = buffer {
             // In the completion, the lower file's completion has found all pages dirty.

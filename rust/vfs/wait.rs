@@ -28,13 +28,18 @@ pub enum Signals {
     None,
     /// Fatal ones only.
     Fatal,
+    /// Fatal ones only. The machine can be suspended meanwhile.
+    FatalOrSuspend,
 }
 
 impl Signals {
+    const KILLABLE: i32 = (bindings::TASK_WAKEKILL | bindings::TASK_UNINTERRUPTIBLE) as i32;
+
     const fn task_state(self) -> i32 {
         match self {
             Signals::None => kernel::task::TASK_UNINTERRUPTIBLE,
-            Signals::Fatal => (bindings::TASK_WAKEKILL | bindings::TASK_UNINTERRUPTIBLE) as i32,
+            Signals::Fatal => Self::KILLABLE,
+            Signals::FatalOrSuspend => Self::KILLABLE | bindings::TASK_FREEZABLE as i32,
         }
     }
 }
@@ -45,6 +50,7 @@ impl Signals {
 ///
 /// `head` is an initialised wait queue head.
 #[pin_data]
+#[repr(transparent)]
 pub struct WaitQueue {
     #[pin]
     head: Opaque<bindings::wait_queue_head>,
@@ -67,6 +73,16 @@ impl WaitQueue {
                 }
             }),
         })
+    }
+
+    /// One of the kernel's.
+    ///
+    /// # Safety
+    ///
+    /// The head is initialised, and lives through `'a`.
+    pub(super) unsafe fn from_raw<'a>(head: *mut bindings::wait_queue_head) -> &'a Self {
+        // SAFETY: By this function's requirements; a queue is nothing but its head.
+        unsafe { &*head.cast::<Self>() }
     }
 
     /// Wakes every waiter, so that each looks at its condition again.

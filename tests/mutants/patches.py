@@ -30,7 +30,8 @@ class HeadError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Race:
-    """What should see a bug: tests of diofs-suite or a scenario of diorace, on a lower."""
+    """What should see a bug: a test of diofs-suite (all of them, if it has no name) or a scenario
+    of diorace, on a lower."""
     kind: str
     lower: str
     names: tuple
@@ -77,10 +78,10 @@ def fields_of(text):
 
 
 def race_of(value):
-    """`suite LOWER TEST...` or `diorace LOWER SCENARIO`."""
+    """`suite LOWER TEST` or `diorace LOWER SCENARIO`."""
     kind, lower, *names = value.split()
-    if kind not in ("suite", "diorace") or not names:
-        raise HeadError(f"'Caught-by: {value}' should be 'suite LOWER TEST...' or "
+    if kind not in ("suite", "diorace") or len(names) != 1:
+        raise HeadError(f"'Caught-by: {value}' should be 'suite LOWER TEST' or "
                         "'diorace LOWER SCENARIO'")
     return Race(kind, lower, tuple(names))
 

@@ -7,8 +7,9 @@
 
 DIRECTORY is what scripts/vm left of a guest and STATUS its exit status. The exit
 status of `seed` is 0 if the bug was caught by all that was to catch it, 4 if only
-by some of it, 1 if by nothing, and 3 if that cannot be said: a race could not be
-run, or the guest ended in one and the kernel has not said why.
+by some of it, 5 if by nothing, and 3 if that cannot be said: a race could not be
+run, or the guest ended in one and the kernel has not said why. 1 is an error of
+this program, and says nothing.
 """
 
 import json
@@ -78,7 +79,8 @@ def guest(directory, status):
     [plan] = read_json_lines(os.path.join(directory, "shared/plan")) or [[]]
     records = {record["race"]: record
                for record in read_json_lines(os.path.join(directory, "shared/races"))}
-    begun = dict(klog_intervals(os.path.join(directory, "kernel.log")))
+    log = os.path.join(directory, "kernel.log")
+    begun = dict(klog_intervals(log)) if os.path.exists(log) else {}
     races = []
     for race in plan:
         record, lines = records.get(race), begun.get(race, [])
@@ -159,7 +161,7 @@ def wanted_for(name, directory, status):
 
 def crashed(directory, status):
     """Whether nothing could be run any more in the end."""
-    if status in HOW_GUESTS_END:
+    if status in HOW_GUESTS_END or not os.path.exists(os.path.join(directory, "kernel.log")):
         return True
     with open(os.path.join(directory, "kernel.log"), encoding="utf-8", errors="replace") as file:
         return bool(re.search("Oops: |Kernel panic", file.read()))
@@ -183,7 +185,7 @@ def judge(directory, status, wanted):
         print(f"not seen by {', '.join(unseen)}, but {'; '.join(caught)}")
         return 4
     print("; ".join(caught) or f"nothing, by {', '.join(missed)}")
-    return 0 if caught else 1
+    return 0 if caught else 5
 
 
 def main():

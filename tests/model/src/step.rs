@@ -35,7 +35,7 @@ steps! {
     /// A direct read does, and finds that it is one.
     PinTarget = "vfs/pin.rs", "pin";
     /// It lets go of the buffer; one that was cleaned meanwhile is dirtied again.
-    LetGo = "vfs/pin.rs", "unpin";
+    LetGo = "vfs/pin.rs", "release";
     /// A direct read dirties its pinned buffer before it reads (mutant only: of a mapping of this
     /// file, nothing is pinned by then).
     MarkPinned = "vfs/pin.rs", "mark_dirty";

@@ -156,7 +156,7 @@ const DRIVERS: &[Driver] = &[
         "vfs/fault.rs",
         "try_dirty",
         &[
-            (Mkwrite, "folio_lock("),
+            (Mkwrite, "folio_lock_killable("),
             (Mkwrite, "T::gate("),
             (MkwriteDirty, "folio_mark_dirty("),
         ],
