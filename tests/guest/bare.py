@@ -88,8 +88,9 @@ def race(kind, scenario, seed):
         raise Failure(f"diorace exits with {status}\n{output[-3000:]}")
     with open(path) as file:
         result = json.load(file)["scenarios"][0]
-    if PROFILE == "strict" and (result["collisions"] or result["refused"]):
-        raise Failure(f"collisions {result['collisions']}, refused {result['errors']}")
+    if PROFILE == "strict" and status:
+        raise Failure(f"collisions {result['collisions']}, refused {result['errors']}, "
+                      f"unexplained {result['unexplained']}")
     if not result["words_checked"]:
         raise Failure(f"nothing was checked\n{output}")
     errors = ", ".join(f"{n} {what}" for what, n in result["errors"].items())

@@ -12,7 +12,8 @@ import os
 import time
 
 from harness import (LOWER, MODULE, PATIENCE, UPPER, Failure, disk, fsck, load, main,
-                     make_lower, module_loaded, mounted, must, must_fail, run, stack, start)
+                     make_lower, module_loaded, mounted, must, must_fail, run, stack, start,
+                     statistics)
 
 ROUNDS = 20
 MOUNTS = 50
@@ -139,7 +140,13 @@ def killed_under_load():
             load_on_it = start(f"fio --name={engine} --directory={upper} --rw=randwrite --bs=64k "
                                f"--size=16m --time_based --runtime={60 * PATIENCE} --ioengine={engine} "
                                "--direct=1 --iodepth=32 --thread=1")
+            before = statistics()["dio_writes"]
             time.sleep(5 * PATIENCE)
+            if load_on_it.poll() is not None:
+                raise Failure("fio ended early: " + load_on_it.communicate()[0].strip())
+            written = statistics()["dio_writes"] - before
+            if not written:
+                raise Failure(f"{engine}: fio had not written directly when it was killed")
             load_on_it.kill()
             load_on_it.wait(30 * PATIENCE)
     fsck(disk(0))

@@ -2,8 +2,9 @@
 
 //! Bounds of time, which are longer on a kernel or a machine that is slow.
 
+use anyhow::{Result, ensure};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 static FACTOR: AtomicU32 = AtomicU32::new(1);
 
@@ -27,4 +28,17 @@ pub fn factor() -> u32 {
 /// A bound, as long as it has to be here.
 pub fn at_most(bound: Duration) -> Duration {
     bound * factor()
+}
+
+/// Waits for what is to come soon.
+pub fn wait_for(what: &str, ready: impl Fn() -> Result<bool>) -> Result<()> {
+    let start = Instant::now();
+    while !ready()? {
+        ensure!(
+            start.elapsed() < at_most(Duration::from_secs(10)),
+            "there is no {what}"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Every counter that diofs promises.
-pub const KEYS: [&str; 10] = [
+pub const KEYS: [&str; 12] = [
     "dio_reads",
     "dio_writes",
     "dio_async",
@@ -15,8 +15,10 @@ pub const KEYS: [&str; 10] = [
     "invalidated_before",
     "invalidate_failures",
     "found_after",
+    "after_failures",
     "waits",
     "wait_ns",
+    "waits_given_up",
     "fallbacks",
 ];
 

@@ -9,7 +9,7 @@
 use crate::harness::Ctx;
 use crate::lower::stack::FsKind;
 use crate::sys::dir::Entry;
-use crate::sys::process::{self, Exit};
+use crate::sys::process::{self, Exit, PANICKED};
 use crate::sys::stat::Stat;
 use crate::sys::{Errno, Res, apparmor, landlock};
 use anyhow::{Context, Result, anyhow, bail};
@@ -235,10 +235,13 @@ impl Script {
 
     /// Runs a part in a process of its own and records how it ended: for what kills it.
     pub fn in_process(&mut self, what: &str, part: impl FnOnce()) -> Result<()> {
-        let (exit, _) = process::run(Duration::from_secs(20), || {
+        let (exit, said) = process::run(Duration::from_secs(20), || {
             part();
             Vec::new()
         })?;
+        if let Some(panic) = said.strip_prefix(PANICKED) {
+            bail!("{what}: {}", String::from_utf8_lossy(panic));
+        }
         self.see(what, exit);
         Ok(())
     }

@@ -3,10 +3,10 @@
 //! Asynchronous requests are asynchronous (C11): submitting does not wait for the device, the
 //! device sees the whole queue, and no thread waits on a request's behalf.
 
-use super::queue::{Engine, Queue};
+use super::queue::{By, EACH, Engine, Queue};
 use super::race::Racer;
 use super::scene::{LIMIT, NEW, OLD, Scene};
-use crate::harness::{Ctx, Test, skip, test};
+use crate::harness::{Ctx, Test, hang, skip, test};
 use crate::lower::scsi::SlowDisk;
 use crate::lower::stack::Stack;
 use crate::lower::umount;
@@ -18,6 +18,7 @@ use crate::sys::mem::{PAGE, Slice};
 use crate::sys::trace::Trace;
 use crate::sys::uring::Uring;
 use anyhow::{Context, Result, ensure};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ pub const TESTS: &[Test] = &[
     test("c11.uring_writes", uring_writes),
     test("c11.uring_on_a_slow_disk", uring_on_a_slow_disk).once(),
     test("c11.one_delay_for_all", one_delay_for_all),
+    test("c11.no_thread_waits", no_thread_waits),
     test(
         "c11.parallel_synchronous_writes",
         parallel_synchronous_writes,
@@ -281,13 +283,7 @@ fn timed(scene: &Scene, delay: u64) -> Result<()> {
     for write in [false, true] {
         let mut queue = Queue::new(Engine::Aio, DEPTH as u32)?;
         let start = Instant::now();
-        for i in 0..DEPTH {
-            let data = Slice::of(&pattern(OLD, place(i), PAGE))?;
-            match write {
-                true => queue.write(&scene.direct, &data, place(i))?,
-                false => queue.read(&scene.direct, &data, place(i))?,
-            };
-        }
+        submit_to(&mut queue, &scene.direct, write)?;
         let submitted = start.elapsed();
         queue.reap(DEPTH, LIMIT)?;
         let took = start.elapsed();
@@ -303,6 +299,94 @@ fn timed(scene: &Scene, delay: u64) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Submits a whole queue of reads or writes.
+fn submit_to(queue: &mut Queue, direct: &OwnedFd, write: bool) -> Result<()> {
+    for at in (0..DEPTH).map(place) {
+        let data = Slice::of(&pattern(OLD, at, PAGE))?;
+        match write {
+            true => queue.write(direct, &data, at)?,
+            false => queue.read(direct, &data, at)?,
+        };
+    }
+    Ok(())
+}
+
+/// While the device holds a whole queue no thread of the system waits for it, not even one of the
+/// kernel's. Those who call wait, each of them: had a request somebody who waits, it would be seen.
+fn no_thread_waits(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    let scene = Scene::new(ctx, LEN)?;
+    for write in [false, true] {
+        for by in EACH {
+            let waiting = who_waits(ctx, &scene, by, write)?;
+            let what = if write { "writes" } else { "reads" };
+            match by {
+                By::Call => ensure!(
+                    waiting >= DEPTH,
+                    "{DEPTH} threads call, and only {waiting} wait for their {what}"
+                ),
+                // The journal's thread may, and one that writes back.
+                By::Queue(engine) => ensure!(
+                    waiting < DEPTH / 4,
+                    "{waiting} threads wait for {DEPTH} {what} by {engine:?}"
+                ),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many threads wait while the device holds `DEPTH` requests.
+fn who_waits(ctx: &Ctx, scene: &Scene, by: By, write: bool) -> Result<usize> {
+    scene.settle()?;
+    let hold = match write {
+        true => ctx.lower.hold_writes()?,
+        false => ctx.lower.hold_reads()?,
+    };
+    let racers: Vec<Racer<Result<()>>> = match by {
+        By::Call => (0..DEPTH).map(|i| call(scene, write, place(i))).collect(),
+        By::Queue(engine) => vec![queue_all(scene, write, engine)],
+    };
+    match write {
+        true => hold.wait_writes(DEPTH as u64)?,
+        false => hold.wait_reads(DEPTH as u64)?,
+    }
+    // For the last one to fall asleep.
+    racers[0].give_a_moment();
+    let waiting = hang::uninterruptible();
+    hold.release()?;
+    for racer in racers {
+        racer.join()??;
+    }
+    Ok(waiting)
+}
+
+fn call(scene: &Scene, write: bool, at: u64) -> Racer<Result<()>> {
+    let direct = Arc::clone(&scene.direct);
+    Racer::start(move || {
+        let data = Slice::of(&pattern(OLD, at, PAGE))?;
+        let n = match write {
+            true => file::pwrite_mem(&direct, &data, at)?,
+            false => file::pread_mem(&direct, &data, at)?,
+        };
+        ensure!(n == PAGE, "a call returned {n}");
+        Ok(())
+    })
+}
+
+fn queue_all(scene: &Scene, write: bool, engine: Engine) -> Racer<Result<()>> {
+    let direct = Arc::clone(&scene.direct);
+    Racer::start(move || {
+        let mut queue = Queue::new(engine, DEPTH as u32)?;
+        submit_to(&mut queue, &direct, write)?;
+        for done in queue.reap(DEPTH, LIMIT)? {
+            let n = done.result?;
+            ensure!(n == PAGE, "a request returned {n}");
+        }
+        Ok(())
+    })
 }
 
 /// Writes of different parts of one file by several threads are on the device together.

@@ -72,6 +72,7 @@ fn allocations(ctx: &Ctx) -> Result<()> {
     let trace = Trace::start(&["kmem/kmalloc", "kmem/kmem_cache_alloc"])?;
     for (pages, allowed) in [(1, 1), (4, 1), (8, 2)] {
         let below = allocated_by_write(&trace, &ctx.twin, pages)?;
+        ensure!(!below.is_empty(), "the trace shows no allocation at all");
         let above = allocated_by_write(&trace, &ctx.up, pages)?;
         ensure!(
             above.len() <= below.len() + allowed,

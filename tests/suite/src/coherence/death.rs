@@ -5,18 +5,18 @@
 use super::queue::{Engine, Queue};
 use super::race::Racer;
 use super::scene::{NEW, OLD, Scene, write_all};
-use crate::harness::{Ctx, Test, test};
+use crate::harness::{Ctx, Test, hang, test};
 use crate::lower::stack::{FsKind, Stack};
 use crate::patience;
 use crate::pattern::{check, check_any, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
-use crate::sys::process::{self, Exit};
-use crate::sys::{file, mount, path};
+use crate::sys::process::{self, Child, Exit};
+use crate::sys::{Errno, Res, file, mount, path};
 use crate::twin::expect_errno;
 use anyhow::{Context, Result, bail, ensure};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     test("death.asynchronous_writes", asynchronous_writes),
@@ -136,8 +136,9 @@ fn settled(scene: &Scene, tags: &[u8]) -> Result<()> {
     scene.on_disk("after it", NEW, 0, PAGE)
 }
 
-/// Reads and writes in every way until it is killed.
-fn busy_process(scene: &Scene) -> Vec<u8> {
+/// Reads and writes in every way until it is killed, and says in `rounds` how often. Returns what
+/// kept it from going on.
+fn busy_process(scene: &Scene, rounds: &Region) -> Vec<u8> {
     let work = || -> Result<()> {
         let map = Region::shared(&scene.cached, 0, LEN, READ_WRITE)?;
         let mut queue = Queue::new(Engine::Aio, 8)?;
@@ -149,12 +150,17 @@ fn busy_process(scene: &Scene) -> Vec<u8> {
             file::pwrite_mem(&scene.cached, &data, 0)?;
             map.store(PAGE, &pattern(NEW, PAGE as u64, 500));
             file::pread_vec(&scene.cached, LEN, 0)?;
-            queue.reap(1, WAIT)?;
-            ring.reap(1, WAIT)?;
+            for queue in [&mut queue, &mut ring] {
+                let n = one(queue)?.context("a queued write")?;
+                ensure!(n == LEN, "a queued write of {LEN} bytes returned {n}");
+            }
+            rounds.store(0, &[1]);
         }
     };
-    let _ = work();
-    Vec::new()
+    match work() {
+        Ok(()) => Vec::new(),
+        Err(error) => format!("{error:#}").into_bytes(),
+    }
 }
 
 fn under_load(ctx: &Ctx) -> Result<()> {
@@ -162,19 +168,55 @@ fn under_load(ctx: &Ctx) -> Result<()> {
     for round in 0..8u64 {
         let mut children = Vec::new();
         for _ in 0..3 {
-            children.push(process::fork(|| busy_process(&scene))?);
+            let rounds = Region::anon_shared(PAGE)?;
+            let child = process::fork(|| busy_process(&scene, &rounds))?;
+            children.push((child, rounds));
         }
-        std::thread::sleep(Duration::from_millis(150 + round * 13));
-        for child in &children {
+        at_work(&mut children)?;
+        std::thread::sleep(Duration::from_millis(round * 13));
+        for (child, _) in &children {
             child.kill(libc::SIGKILL)?;
         }
-        for mut child in children {
-            ensure!(child.wait(WAIT)?.is_some(), "a killed process does not end");
+        for (mut child, _) in children {
+            let exit = child.wait(WAIT)?.context("a killed process does not end")?;
+            ensure!(exit == Exit::Signal(libc::SIGKILL), ended(&child, exit));
         }
         let seen = file::pread_vec(&scene.cached, LEN, 0)?;
         check_any("after a kill", &seen, &[OLD, NEW], 0)?;
     }
     settled(&scene, &[OLD, NEW])
+}
+
+/// The result of a request. io_uring interrupts whatever its task waits for.
+fn one(queue: &mut Queue) -> Result<Res<usize>> {
+    loop {
+        match queue.reap(1, WAIT) {
+            Err(Errno(libc::EINTR)) => {}
+            done => return Ok(done.context("waiting for a queued write")?[0].result),
+        }
+    }
+}
+
+/// Waits until each of the busy processes has done everything once.
+fn at_work(children: &mut [(Child, Arc<Region>)]) -> Result<()> {
+    let start = Instant::now();
+    while children.iter().any(|(_, rounds)| rounds.load(0, 1) == [0]) {
+        for (child, _) in &mut *children {
+            if let Some(exit) = child.wait_exactly(Duration::from_millis(1))? {
+                bail!(ended(child, exit));
+            }
+        }
+        if start.elapsed() > patience::at_most(WAIT) {
+            hang::describe_own();
+            bail!("the load does not come about");
+        }
+    }
+    Ok(())
+}
+
+fn ended(child: &Child, exit: Exit) -> String {
+    let said = String::from_utf8_lossy(child.answer());
+    format!("the load has ended by itself ({exit:?}): {said}")
 }
 
 /// Signals rain on calls of every kind; each either does all it should or says that it was
@@ -218,9 +260,9 @@ fn umount_under_load(ctx: &Ctx) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let mut threads = Vec::new();
     for i in 0..3 {
-        let (name, stop) = (stack.dir.join(format!("f{i}")), Arc::clone(&stop));
+        let name = stack.dir.join(format!("f{i}"));
+        let (fd, stop) = (file::create(&name)?, Arc::clone(&stop));
         threads.push(Racer::start(move || -> Result<()> {
-            let fd = file::create(&name)?;
             let direct = file::open_direct(&name)?;
             let data = Slice::of(&pattern(NEW, 0, 4 * PAGE))?;
             while !stop.load(Ordering::Relaxed) {

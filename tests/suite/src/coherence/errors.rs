@@ -30,17 +30,17 @@ pub const TESTS: &[Test] = &[
 const LEN: usize = 16 * PAGE;
 const CACHED: u8 = 0x33;
 /// The page whose blocks the device fails.
-const BAD: usize = 5;
+pub const BAD: usize = 5;
 
 /// A file on a lower of its own, one page of which can be made to fail.
-struct Broken {
-    own: Private,
+pub struct Broken {
+    pub own: Private,
     fd: OwnedFd,
     sectors: std::ops::Range<u64>,
 }
 
 impl Broken {
-    fn new(ctx: &Ctx) -> Result<Self> {
+    pub fn new(ctx: &Ctx) -> Result<Self> {
         let own = ctx.private(ctx.lower.kind, 64)?;
         let fd = file::create(&own.at("f"))?;
         write_all(&fd, &pattern(OLD, 0, LEN), 0)?;
@@ -58,7 +58,7 @@ impl Broken {
         Ok(file::open(&self.own.at("f"), libc::O_RDWR, 0)?)
     }
 
-    fn open_direct(&self) -> Result<OwnedFd> {
+    pub fn open_direct(&self) -> Result<OwnedFd> {
         Ok(file::open_direct(&self.own.at("f"))?)
     }
 
@@ -69,13 +69,13 @@ impl Broken {
     }
 
     /// The device fails the blocks of the page from now on.
-    fn fail(&self) -> Result<()> {
+    pub fn fail(&self) -> Result<()> {
         self.own.lower.device.fail_sectors(&self.sectors)
     }
 
     /// Makes the device whole again, writes all of the file and checks that nothing is left of the
     /// trouble.
-    fn mend(self) -> Result<()> {
+    pub fn mend(self) -> Result<()> {
         self.own.lower.device.pass()?;
         // What was refused may still be waiting to be written; then nobody may be surprised.
         let _ = file::fsync(&self.fd);
@@ -109,7 +109,8 @@ fn need_plain_data(ctx: &Ctx) -> Result<()> {
     ctx.need_direct()
 }
 
-fn expect_once(what: &str, fd: &OwnedFd) -> Result<()> {
+/// `fsync` fails with EIO, and then it does not.
+pub fn expect_once(what: &str, fd: &OwnedFd) -> Result<()> {
     expect_errno(what, file::fsync(fd), libc::EIO)?;
     file::fsync(fd).with_context(|| format!("{what}, the second time"))
 }
@@ -229,7 +230,9 @@ fn direct_write(ctx: &Ctx) -> Result<()> {
 }
 
 /// What is dirty in the range cannot be written back. The direct write is refused before any of it
-/// is submitted, or it is taken and the error is told by the next fsync; it is not just swallowed.
+/// is submitted, or it is taken and the error is told by the next fsync: the lower's cache takes
+/// what diofs writes back, and then ext4 makes a direct write over it a cached one. It is not just
+/// swallowed.
 fn direct_write_over_dirty(ctx: &Ctx) -> Result<()> {
     need_plain_data(ctx)?;
     let broken = Broken::new(ctx)?;

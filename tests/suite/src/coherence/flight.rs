@@ -38,15 +38,15 @@ const AT: usize = 16 * PAGE;
 const CACHED: u8 = 0x33;
 
 /// While the device holds a direct write, its range is in no cache and in no mapping any more,
-/// whether it was clean or dirty before.
+/// whether it was only read before or written and written back.
 fn dropped_before_submission(ctx: &Ctx) -> Result<()> {
     ctx.need_direct()?;
     ctx.need_diofs()?;
-    for (engine, dirty) in [(Engine::Aio, false), (Engine::Uring, true)] {
+    for (engine, written) in [(Engine::Aio, false), (Engine::Uring, true)] {
         let scene = Scene::new(ctx, LEN)?;
         let map = scene.map()?;
         map.load(0, LEN);
-        if dirty {
+        if written {
             let at = (AT + PAGE) as u64;
             file::pwrite(&scene.cached, &pattern(CACHED, at, PAGE), at)?;
         }
@@ -56,12 +56,12 @@ fn dropped_before_submission(ctx: &Ctx) -> Result<()> {
         flight.land()?;
         ensure!(
             cache.cached == 0,
-            "dirty {dirty}: while the write was in flight {} of its pages were cached",
+            "written {written}: while the write was in flight {} of its pages were cached",
             cache.cached
         );
         ensure!(
             !resident[AT / PAGE..AT / PAGE + 4].contains(&true),
-            "dirty {dirty}: while the write was in flight some of its pages were resident"
+            "written {written}: while the write was in flight some of its pages were resident"
         );
         let found = Stats::of(&ctx.up)?.get("found_after")?;
         ensure!(found == 0, "{found} folios were found after the write");
@@ -137,16 +137,28 @@ fn stored_to_on_its_way(ctx: &Ctx) -> Result<()> {
 /// while one is in flight. Then the second invalidation has something to do.
 fn reader_gave_up(ctx: &Ctx) -> Result<()> {
     ctx.need_diofs()?;
-    patient_kernel(300)?;
-    let outcome = give_up(ctx);
-    patient_kernel(60)?;
-    outcome
+    let _patient = PatientKernel::enter()?;
+    give_up(ctx)
 }
 
-/// How long tasks may wait before the kernel complains.
-fn patient_kernel(seconds: u32) -> Result<()> {
+/// Has the kernel not complain of tasks that wait for a minute. As before, on drop.
+struct PatientKernel(String);
+
+impl PatientKernel {
     const FILE: &str = "/proc/sys/kernel/hung_task_timeout_secs";
-    std::fs::write(FILE, seconds.to_string()).context(FILE)
+
+    fn enter() -> Result<Self> {
+        let before = std::fs::read_to_string(Self::FILE).context(Self::FILE)?;
+        let long = 300 * patience::factor();
+        std::fs::write(Self::FILE, long.to_string()).context(Self::FILE)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for PatientKernel {
+    fn drop(&mut self) {
+        let _ = std::fs::write(Self::FILE, &self.0);
+    }
 }
 
 /// As many pages as there are readers, and the last of them only in part written directly.

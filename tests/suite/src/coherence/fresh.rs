@@ -295,8 +295,10 @@ fn lower_is_never_longer(ctx: &Ctx) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     let watcher = {
         let (stop, path, under) = (Arc::clone(&stop), path.clone(), under.clone());
-        Racer::start(move || -> Result<()> {
+        Racer::start(move || -> Result<u32> {
+            let mut looks = 0;
             while !stop.load(Ordering::Relaxed) {
+                looks += 1;
                 let lower = stat::stat(&under)?.size;
                 let upper = stat::stat(&path)?.size;
                 ensure!(
@@ -304,7 +306,7 @@ fn lower_is_never_longer(ctx: &Ctx) -> Result<()> {
                     "the lower has {lower} bytes, the file {upper}"
                 );
             }
-            Ok(())
+            Ok(looks)
         })
     };
     let mut end = 0u64;
@@ -323,7 +325,11 @@ fn lower_is_never_longer(ctx: &Ctx) -> Result<()> {
         }
     }
     stop.store(true, Ordering::Relaxed);
-    watcher.join()??;
+    let looks = watcher.join()??;
+    ensure!(
+        looks > 10,
+        "nobody looked while it was written ({looks} times)"
+    );
     file::fsync(&fd)?;
     let lower = stat::stat(&under)?.size;
     ensure!(

@@ -6,11 +6,15 @@
 use super::race::Racer;
 use super::scene::{NEW, OLD, direct_read, write_all};
 use crate::harness::{Ctx, Private, Test, test};
+use crate::lower::Kind;
 use crate::pattern::{check, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
 use crate::sys::process::{self, Exit};
-use crate::sys::{Errno, Res, file, path, stat};
+use crate::sys::{Errno, Res, file, path, quota, stat};
+use crate::twin::expect_errno;
 use anyhow::{Context, Result, bail, ensure};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,6 +27,7 @@ pub const TESTS: &[Test] = &[
     test("full.overwriting_needs_no_room", overwriting).limit(120),
     test("full.neighbours_of_a_hole", neighbours_of_a_hole).limit(120),
     test("full.room_again", room_again).limit(120),
+    test("full.quota", quota).limit(120).once(),
     test("failing.device_dies_under_load", device_dies).limit(120),
     test("failing.writes_refused_under_load", writes_refused).limit(120),
 ];
@@ -34,20 +39,113 @@ fn is_full(e: Errno) -> bool {
     e.0 == libc::ENOSPC
 }
 
+/// A user of no rights, and how many bytes it may have.
+const USER: u32 = 4242;
+const QUOTA: u64 = 2 << 20;
+
+/// Who has more than a quota allows is told, as with a full lower, whoever writes it back. Nobody
+/// gets more.
+fn quota(ctx: &Ctx) -> Result<()> {
+    // What mounts as ext3 or ext2 knows no quotas of its own.
+    let own = ctx.private_with(Kind::Ext4Block4k, &["-O", "quota"], MIB)?;
+    let device = own.lower.device.node().to_path_buf();
+    quota::enforce(&device).context("quotas")?;
+    quota::limit(&device, USER, QUOTA).context("a quota")?;
+    let dir = own.at("home");
+    path::mkdir(&dir, 0o755)?;
+    path::lchown(&dir, USER, USER)?;
+    for by in [By::Direct, By::Cache, By::Flusher] {
+        let name = dir.join(format!("{by:?}"));
+        let (exit, said) = process::run(Duration::from_secs(60), || {
+            process::become_user(USER, USER)
+                .map_err(Into::into)
+                .and_then(|()| write_beyond(by, &name))
+                .map_or_else(|error| format!("{error:#}").into_bytes(), |()| Vec::new())
+        })?;
+        let said = String::from_utf8_lossy(&said);
+        ensure!(
+            exit == Exit::Code(0) && said.is_empty(),
+            "{by:?}: {said} ({exit:?})"
+        );
+        file::syncfs(file::open(&own.under, libc::O_RDONLY, 0)?)?;
+        let used = quota::used(&device, USER)?;
+        // The lower cache may take nothing of a large part that does not fit as a whole.
+        let least = if matches!(by, By::Direct) {
+            QUOTA / 2
+        } else {
+            0
+        };
+        ensure!(
+            (least..=QUOTA).contains(&used),
+            "{by:?}: the user has {used} of {QUOTA} bytes"
+        );
+        path::unlink(&name)?;
+    }
+    // Nobody else is kept to it.
+    let fd = file::create(&own.at("other"))?;
+    write_all(&fd, &pattern(OLD, 0, 2 * QUOTA as usize), 0)?;
+    file::fsync(&fd)?;
+    drop(fd);
+    own.finish()
+}
+
+/// Who comes to the limit.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    /// A direct write.
+    Direct,
+    /// Write-back by the one who has written, in `fsync`.
+    Cache,
+    /// Write-back by a thread of the kernel, which has all rights.
+    Flusher,
+}
+
+/// Writes twice as much as the quota allows. One of the calls says so.
+fn write_beyond(by: By, name: &Path) -> Result<()> {
+    let fd = match by {
+        By::Direct => file::open(name, libc::O_CREAT | libc::O_RDWR | libc::O_DIRECT, 0o644)?,
+        By::Cache | By::Flusher => file::create(name)?,
+    };
+    let mut told = None;
+    for at in (0..2 * QUOTA).step_by(CHUNK) {
+        let data = Slice::of(&pattern(OLD, at, CHUNK))?;
+        match file::pwrite_mem(&fd, &data, at) {
+            Ok(CHUNK) => {}
+            // The next one says why.
+            Ok(n) if at + (n as u64) < 2 * QUOTA => {}
+            Ok(n) => bail!("{n} bytes were written at {at}"),
+            Err(errno) => {
+                told = Some(errno);
+                break;
+            }
+        }
+    }
+    if matches!(by, By::Flusher) {
+        // Starts write-back by the kernel's threads, and waits for it; its own part are inodes.
+        file::sync();
+    }
+    let answer = told.map_or_else(|| file::fsync(&fd), Err);
+    expect_errno("more than the quota", answer, libc::EDQUOT)
+}
+
+/// Writes until a write is refused, but not far beyond `limit`. Returns how many bytes were
+/// accepted, and the error.
+pub fn write_until_refused(fd: &OwnedFd, limit: u64) -> (u64, Option<Errno>) {
+    let mut at = 0u64;
+    while at <= limit {
+        match file::pwrite(fd, &pattern(OLD, at, CHUNK), at) {
+            Ok(n) => at += n as u64,
+            Err(errno) => return (at, Some(errno)),
+        }
+    }
+    (at, None)
+}
+
 /// Writes until there is an error: at a write, at fsync, or at close, but not beyond twice the
 /// lower's size. Returns how many bytes were accepted and where the error came.
 fn write_until_full(own: &Private, name: &str) -> Result<(u64, &'static str)> {
     let fd = file::create(&own.at(name))?;
-    let mut at = 0u64;
-    let refused = loop {
-        if at > (2 * MIB) << 20 {
-            break None;
-        }
-        match file::pwrite(&fd, &pattern(OLD, at, CHUNK), at) {
-            Ok(n) => at += n as u64,
-            Err(e) => break Some(e),
-        }
-    };
+    let (at, refused) = write_until_refused(&fd, (2 * MIB) << 20);
     let synced = file::fsync(&fd);
     let closed = file::close(fd);
     match (refused, synced, closed) {

@@ -11,8 +11,9 @@ mod death;
 mod durable;
 mod errors;
 mod flight;
+mod found_after;
 mod fresh;
-mod full;
+pub mod full;
 mod lost;
 mod own_buffer;
 pub mod queue;
@@ -23,6 +24,7 @@ pub mod scene;
 mod stale;
 mod tail;
 mod unyielding;
+mod variant;
 
 use crate::harness::Test;
 
@@ -45,6 +47,7 @@ pub fn tests() -> Vec<Test> {
         death::TESTS,
         cost::TESTS,
         unyielding::TESTS,
+        found_after::TESTS,
     ]
     .concat()
 }

@@ -4,11 +4,13 @@
 
 use super::queue::{Engine, Queue};
 use super::race::Racer;
-use super::scene::{LIMIT, NEW, OLD, Scene};
+use super::scene::{LIMIT, NEW, OLD, Scene, write_all};
 use crate::harness::{Ctx, Test, test};
+use crate::lower::stack::FsKind;
+use crate::patience;
 use crate::pattern::{check, check_any, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
-use crate::sys::{Res, file};
+use crate::sys::{Res, file, fscall};
 use anyhow::{Context, Result, ensure};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -24,6 +26,7 @@ pub const TESTS: &[Test] = &[
     test("c8.overlapping_ranges", |ctx| each(ctx, overlapping)),
     test("c8.two_files_crosswise", two_files_crosswise),
     test("c8.lower_opened_directly", lower_opened_directly),
+    test("c8.write_back_meets_a_fault", write_back_meets_a_fault),
     test("c8.many_threads", many_threads),
 ];
 
@@ -319,6 +322,39 @@ fn lower_opened_directly(ctx: &Ctx) -> Result<()> {
         scene.chill()?;
     }
     lower.join()?.context("on the lower")
+}
+
+/// One who reads the lower file directly has its lock, and faults on a page above that is being
+/// written back: write-back waits for the lock, so he must not have to wait for write-back.
+fn write_back_meets_a_fault(ctx: &Ctx) -> Result<()> {
+    ctx.need_direct()?;
+    let scene = Scene::new(ctx, LEN)?;
+    let under = file::open_direct(&ctx.under.join("scene"))?;
+    fscall::fadvise(&scene.cached, 0, 0, libc::POSIX_FADV_RANDOM)?;
+    // Of his buffer the first page has to come from the device, and the second one is dirty.
+    let buffer = Slice::new(&scene.map()?, 0, 2 * PAGE);
+    write_all(&scene.cached, &pattern(NEW, 0, PAGE), PAGE as u64)?;
+    let hold = ctx.lower.hold_reads()?;
+    let reader = {
+        let buffer = buffer.clone();
+        Racer::start(move || file::pread_mem(&under, &buffer, 8 * PAGE as u64))
+    };
+    hold.wait_reads(1)?;
+    let syncer = {
+        let fd = Arc::clone(&scene.cached);
+        Racer::start(move || file::fsync(&fd))
+    };
+    if ctx.fs == FsKind::Diofs {
+        patience::wait_for("write-back", || {
+            Ok(fscall::cachestat(&scene.cached, 0, 0)?.writeback > 0)
+        })?;
+        ensure!(!syncer.finished_soon(), "the reader has not the lock");
+    }
+    hold.release()?;
+    let n = reader.join()?.context("the read of the lower file")?;
+    ensure!(n == 2 * PAGE, "a read of two pages returned {n}");
+    syncer.join()?.context("fsync")?;
+    check("what was read", &buffer.bytes(n), OLD, 8 * PAGE as u64)
 }
 
 /// Threads that read and write each other's buffers while others store to and drop the pages.

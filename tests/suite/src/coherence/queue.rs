@@ -5,6 +5,7 @@
 use super::scene::LIMIT;
 use crate::sys::Res;
 use crate::sys::aio::{Aio, Done, Request};
+use crate::sys::file;
 use crate::sys::mem::Slice;
 use crate::sys::uring::Uring;
 use anyhow::{Context, Result, ensure};
@@ -27,6 +28,18 @@ impl Engine {
 pub enum By {
     Call,
     Queue(Engine),
+}
+
+impl By {
+    /// Writes. Whoever makes the request is told of the result once.
+    pub fn pwrite(self, fd: impl AsFd, data: &Slice, at: usize) -> Result<Res<usize>> {
+        let Self::Queue(engine) = self else {
+            return Ok(file::pwrite_mem(fd, data, at as u64));
+        };
+        let mut queue = Queue::new(engine, 4)?;
+        let submitted = queue.write(fd, data, at as u64)?;
+        queue.only(Ok(submitted))
+    }
 }
 
 pub const EACH: [By; 3] = [By::Call, By::Queue(Engine::Aio), By::Queue(Engine::Uring)];

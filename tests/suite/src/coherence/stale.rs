@@ -193,7 +193,8 @@ fn nowait_read(ctx: &Ctx) -> Result<()> {
             let n = file::pread_nowait(&fd, &buffer, at as u64)?;
             Ok(buffer.bytes(n))
         });
-        let at_once = racer.finished_soon() || racer.finished_soon();
+        // The device would hold it for ever.
+        let at_once = (0..40).any(|_| racer.finished_soon());
         flight.land()?;
         ensure!(at_once, "a read that must not wait waited, warm {warm}");
         match racer.join()? {

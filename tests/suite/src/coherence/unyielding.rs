@@ -6,17 +6,17 @@
 //! Nobody can stand in the way for that long in the module as it is. These tests are for one that
 //! was built with `tests/variants/unyielding.patch`.
 
-use super::queue::{By, EACH, Queue};
+use super::queue::EACH;
 use super::scene::{NEW, OLD, Scene};
-use crate::harness::{Ctx, Test, skip, test};
+use super::variant::need;
+use crate::harness::{Ctx, Test, test};
 use crate::pattern::{check, pattern};
 use crate::stats::Stats;
 
 use crate::sys::mem::{PAGE, Slice};
 use crate::sys::mount::Context;
-use crate::sys::{Errno, Res, file, stat};
+use crate::sys::{Errno, file, stat};
 use anyhow::{Result, ensure};
-use std::os::fd::AsFd;
 
 pub const TESTS: &[Test] = &[
     test("variant.unyielding_refused", refused),
@@ -26,24 +26,6 @@ pub const TESTS: &[Test] = &[
 
 const LEN: usize = 16 * PAGE;
 const DIRTY: u8 = 0x33;
-
-fn need_variant(ctx: &Ctx) -> Result<()> {
-    ctx.need_diofs()?;
-    if std::env::var("DIOFS_VARIANT").as_deref() == Ok("unyielding") {
-        return Ok(());
-    }
-    skip("for a module that was built with tests/variants/unyielding.patch")
-}
-
-/// Writes directly. Whoever makes the request is told of the result once.
-fn write(by: By, fd: impl AsFd, data: &Slice, at: usize) -> Result<Res<usize>> {
-    let By::Queue(engine) = by else {
-        return Ok(file::pwrite_mem(fd, data, at as u64));
-    };
-    let mut queue = Queue::new(engine, 4)?;
-    let submitted = queue.write(fd, data, at as u64)?;
-    queue.only(Ok(submitted))
-}
 
 /// Dirties page 2 of a warm file, beside what the direct writes of pages 1 to 4 will meet.
 fn dirty(scene: &Scene) -> Result<()> {
@@ -57,14 +39,13 @@ fn dirty(scene: &Scene) -> Result<()> {
 }
 
 fn refused(ctx: &Ctx) -> Result<()> {
-    need_variant(ctx)?;
-    ctx.need_direct()?;
+    need(ctx, "unyielding")?;
     for by in EACH {
         let scene = Scene::new(ctx, LEN)?;
         dirty(&scene)?;
         let before = Stats::of(&ctx.up)?;
         let data = Slice::of(&pattern(NEW, PAGE as u64, 4 * PAGE))?;
-        let answer = write(by, &scene.direct, &data, PAGE)?;
+        let answer = by.pwrite(&scene.direct, &data, PAGE)?;
         ensure!(
             answer == Err(Errno(libc::EIO)),
             "{by:?}: expected EIO, saw {answer:?}"
@@ -83,7 +64,7 @@ fn refused(ctx: &Ctx) -> Result<()> {
         // A range with nothing in the cache is written as ever.
         file::fsync(&scene.cached)?;
         scene.chill()?;
-        let answer = write(by, &scene.direct, &data, PAGE)?;
+        let answer = by.pwrite(&scene.direct, &data, PAGE)?;
         ensure!(answer == Ok(4 * PAGE), "{by:?}, nothing cached: {answer:?}");
         scene.all_modes(NEW, PAGE, 4 * PAGE)?;
     }
@@ -105,15 +86,14 @@ fn synced(ctx: &Ctx, part: impl FnOnce() -> Result<()>) -> Result<()> {
 
 /// Done when the call says so, on the lower as well.
 fn through_the_cache(ctx: &Ctx) -> Result<()> {
-    need_variant(ctx)?;
-    ctx.need_direct()?;
+    need(ctx, "unyielding")?;
     synced(ctx, || {
         for by in EACH {
             let scene = Scene::new(ctx, LEN)?;
             dirty(&scene)?;
             let before = Stats::of(&ctx.up)?.get("fallbacks")?;
             let data = Slice::of(&pattern(NEW, PAGE as u64, 4 * PAGE))?;
-            let answer = write(by, &scene.direct, &data, PAGE)?;
+            let answer = by.pwrite(&scene.direct, &data, PAGE)?;
             ensure!(answer == Ok(4 * PAGE), "{by:?}: {answer:?}");
             let after = Stats::of(&ctx.up)?.get("fallbacks")?;
             ensure!(after == before + 1, "{by:?}: not counted");
@@ -131,8 +111,7 @@ fn through_the_cache(ctx: &Ctx) -> Result<()> {
 
 /// Across the end of the file, and appended: what is durable is where the write went.
 fn at_the_end(ctx: &Ctx) -> Result<()> {
-    need_variant(ctx)?;
-    ctx.need_direct()?;
+    need(ctx, "unyielding")?;
     synced(ctx, || {
         let scene = Scene::new(ctx, LEN)?;
         scene.warm()?;

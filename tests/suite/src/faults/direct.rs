@@ -5,7 +5,7 @@
 use super::inject::{Injector, Target};
 use super::points::{Round, every_point, every_point_by};
 use super::stage::{LEN, NOMEM, Stage};
-use crate::coherence::queue::{By, EACH, Queue};
+use crate::coherence::queue::{By, EACH, Engine, Queue};
 use crate::coherence::scene::{NEW, OLD};
 use crate::harness::{Ctx, Test, test};
 use crate::pattern::{check, pattern};
@@ -24,7 +24,6 @@ pub const TESTS: &[Test] = &[
 const WRITTEN: Range<usize> = 4 * PAGE..7 * PAGE;
 
 impl By {
-    /// Makes a request in a round. With a queue, only its submission can have the fault.
     pub fn write(
         self,
         round: &mut Round,
@@ -32,26 +31,37 @@ impl By {
         data: &Slice,
         at: usize,
     ) -> Result<Res<usize>> {
-        let direct = &stage.0.direct;
-        match self {
-            By::Call => round.raw(|| file::pwrite_mem(direct, data, at as u64)),
-            By::Queue(engine) => {
-                let mut queue = Queue::new(engine, 4)?;
-                let submitted = round.raw(|| queue.write(direct, data, at as u64))?;
-                queue.only(submitted)
-            }
-        }
+        let (direct, at) = (&stage.0.direct, at as u64);
+        let call = || file::pwrite_mem(direct, data, at);
+        self.request(round, call, |queue| queue.write(direct, data, at))
     }
 
     fn read(self, round: &mut Round, stage: &Stage, to: &Slice, at: usize) -> Result<Res<usize>> {
-        let direct = &stage.0.direct;
-        match self {
-            By::Call => round.raw(|| file::pread_mem(direct, to, at as u64)),
-            By::Queue(engine) => {
-                let mut queue = Queue::new(engine, 4)?;
-                let submitted = round.raw(|| queue.read(direct, to, at as u64))?;
+        let (direct, at) = (&stage.0.direct, at as u64);
+        let call = || file::pread_mem(direct, to, at);
+        self.request(round, call, |queue| queue.read(direct, to, at))
+    }
+
+    /// Makes a request in a round. With libaio, only its submission can have the fault.
+    fn request(
+        self,
+        round: &mut Round,
+        call: impl FnOnce() -> Res<usize>,
+        submit: impl FnOnce(&mut Queue) -> Res<u64>,
+    ) -> Result<Res<usize>> {
+        let By::Queue(engine) = self else {
+            return round.raw(call);
+        };
+        let mut queue = Queue::new(engine, 4)?;
+        match engine {
+            Engine::Aio => {
+                let submitted = round.raw(|| submit(&mut queue))?;
                 queue.only(submitted)
             }
+            Engine::Uring => round.raw_pool(|| {
+                let submitted = submit(&mut queue);
+                queue.only(submitted)
+            })?,
         }
     }
 }

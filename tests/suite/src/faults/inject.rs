@@ -93,22 +93,35 @@ impl Injector {
         Ok((answer, fired))
     }
 
+    /// Like [`Injector::during`], for the running thread and those that io_uring hands requests to.
+    /// Returns how many were made to fail.
+    pub fn during_pool<T>(&self, n: u32, call: impl FnOnce() -> T) -> Result<(T, usize)> {
+        self.own.arm(n)?;
+        let (answer, fired) = during_of(threads("/proc/self/task", "iou-wrk-")?, n, call);
+        Ok((answer, fired + usize::from(self.own.disarm()?)))
+    }
+
     /// Like [`Injector::during`], for all threads of the kernel's work queues: in each of them the
     /// `n`-th thing fails. Returns how many were made to fail.
     pub fn during_work<T>(&self, n: u32, call: impl FnOnce() -> T) -> Result<(T, usize)> {
-        let workers: Vec<Nth> = workers()?.iter().filter_map(|w| Nth::of(w).ok()).collect();
-        // One that has gone away meanwhile does no work either.
-        let armed: Vec<Nth> = workers
-            .into_iter()
-            .filter(|worker| worker.arm(n).is_ok())
-            .collect();
-        let answer = call();
-        let fired = armed
-            .iter()
-            .filter(|worker| worker.disarm().unwrap_or(false))
-            .count();
-        Ok((answer, fired))
+        Ok(during_of(threads("/proc", "kworker/")?, n, call))
     }
+}
+
+/// Has the `n`-th thing in each of these threads fail in `call`; how many were made to.
+fn during_of<T>(threads: Vec<PathBuf>, n: u32, call: impl FnOnce() -> T) -> (T, usize) {
+    // One that has gone away meanwhile does no work either.
+    let armed: Vec<Nth> = threads
+        .iter()
+        .filter_map(|thread| Nth::of(thread).ok())
+        .filter(|thread| thread.arm(n).is_ok())
+        .collect();
+    let answer = call();
+    let fired = armed
+        .iter()
+        .filter(|thread| thread.disarm().unwrap_or(false))
+        .count();
+    (answer, fired)
 }
 
 /// The `fail-nth` of a task.
@@ -133,12 +146,12 @@ impl Nth {
     }
 }
 
-/// The threads of the kernel's work queues, as directories of `/proc`.
-fn workers() -> Result<Vec<PathBuf>> {
+/// The threads of a directory of `/proc` whose names begin like this.
+fn threads(directory: &str, name: &str) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    for entry in fs::read_dir("/proc")?.flatten() {
+    for entry in fs::read_dir(directory)?.flatten() {
         let comm = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-        if comm.starts_with("kworker/") {
+        if comm.starts_with(name) {
             found.push(entry.path());
         }
     }

@@ -3,7 +3,7 @@
 //! Every point at which a call can be made to fail, one after the other.
 
 use super::inject::Injector;
-use crate::coherence::queue::{By, Engine};
+use crate::coherence::queue::{By, Engine, Queue};
 use crate::harness::say;
 use crate::sys::process::{self, Exit};
 use crate::sys::{Errno, Res};
@@ -44,7 +44,16 @@ pub struct Round<'a> {
     refused: usize,
 }
 
-impl Round<'_> {
+impl<'a> Round<'a> {
+    fn new(injector: &'a Injector, n: u32) -> Self {
+        Self {
+            injector,
+            n,
+            fired: 0,
+            refused: 0,
+        }
+    }
+
     /// Makes a call in which the n-th thing fails, if it comes to as many. It succeeds, or fails
     /// with one of `allowed`; an error without a fault is a failure of the test.
     ///
@@ -64,6 +73,13 @@ impl Round<'_> {
         let (answer, fired) = self.injector.during_work(self.n, call)?;
         self.fired += fired;
         self.judge(allowed, answer)
+    }
+
+    /// Like [`Round::raw`], for a call that may have the kernel's threads of io_uring at work.
+    pub fn raw_pool<T>(&mut self, call: impl FnOnce() -> T) -> Result<T> {
+        let (answer, fired) = self.injector.during_pool(self.n, call)?;
+        self.fired += fired;
+        Ok(answer)
     }
 
     /// Makes a call whose answer the test judges by itself.
@@ -115,7 +131,7 @@ impl Round<'_> {
 }
 
 /// Does `round` with the first thing failing, then with the second, until nothing is left that
-/// could fail: the last round is one without a fault. There is at least one point.
+/// could fail: the last rounds are without a fault. There is at least one point.
 pub fn every_point(
     what: &str,
     injector: &Injector,
@@ -126,43 +142,50 @@ pub fn every_point(
     Ok(())
 }
 
-/// [`every_point`] of a direct request. There may be none by io_uring, which hands what has to wait
-/// to a thread of its own, where nothing fails.
+/// [`every_point`] of a direct request. What io_uring cannot do without waiting it hands to a thread
+/// of its own, which has to be there before: so there is a round without a fault first.
 pub fn every_point_by(
     by: By,
     what: &str,
     injector: &Injector,
-    round: impl FnMut(&mut Round) -> Result<()>,
+    mut round: impl FnMut(&mut Round) -> Result<()>,
 ) -> Result<()> {
-    match by {
-        By::Queue(Engine::Uring) => points(what, injector, round).map(|_| ()),
-        By::Call | By::Queue(Engine::Aio) => every_point(what, injector, round),
-    }
+    let By::Queue(Engine::Uring) = by else {
+        return every_point(what, injector, round);
+    };
+    // It stays as long as the process has a ring.
+    let _ring = Queue::new(Engine::Uring, 1)?;
+    round(&mut Round::new(injector, 0)).with_context(|| format!("{what}, no fault"))?;
+    every_point(what, injector, round)
 }
 
 /// Like [`every_point`], but there may be no point; returns how many there are.
+///
+/// What a call comes to is not the same each time, and one may come to fewer points than the others
+/// do: two have to in a row.
 fn points(
     what: &str,
     injector: &Injector,
     mut round: impl FnMut(&mut Round) -> Result<()>,
 ) -> Result<u32> {
     let mut tally = Tally::default();
+    let mut quiet = 0;
     for n in 1..=MOST {
-        let mut this = Round {
-            injector,
-            n,
-            fired: 0,
-            refused: 0,
-        };
+        let mut this = Round::new(injector, n);
         round(&mut this).with_context(|| {
             let fired = if this.fired > 0 { "fault" } else { "no fault" };
             format!("{what}, point {n} ({fired})")
         })?;
         tally.refused += this.refused;
         if this.fired == 0 {
+            quiet += 1;
+            if quiet < 2 {
+                continue;
+            }
             tally.say(what);
             return Ok(tally.points);
         }
+        quiet = 0;
         tally.points += 1;
         tally.fired += this.fired;
     }
@@ -178,12 +201,7 @@ pub fn many_rounds(
 ) -> Result<()> {
     let mut tally = Tally::default();
     for n in 1..=count {
-        let mut this = Round {
-            injector,
-            n,
-            fired: 0,
-            refused: 0,
-        };
+        let mut this = Round::new(injector, n);
         round(&mut this).with_context(|| format!("{what}, round {n} ({} faults)", this.fired))?;
         tally.points += 1;
         tally.fired += this.fired;

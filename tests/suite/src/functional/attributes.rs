@@ -11,7 +11,6 @@ use crate::sys::{file, path};
 use crate::twin::{Script, twin};
 use anyhow::{Result, ensure};
 use std::path::Path;
-use std::time::Duration;
 
 pub const TESTS: &[Test] = &[
     test("getattr.whole", whole),
@@ -161,20 +160,11 @@ fn blocks_before_writeback(ctx: &Ctx) -> Result<()> {
     })
 }
 
-/// Waits until what is changed now gets another time than before. The clock of the filesystems
-/// stands still while the host does not run the processor that moves it.
-fn tick() {
-    let start = stat::coarse_time();
-    while stat::coarse_time().saturating_sub(start) < Duration::from_millis(20) {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// Does something and records which of the times of `name` it moved forward.
 fn moves<T>(s: &mut Script, what: &str, name: &str, act: impl FnOnce(&Path) -> T) -> Result<()> {
     let p = s.at(name);
     let before = stat::lstat(&p)?;
-    tick();
+    stat::tick();
     act(&p);
     let after = stat::lstat(&p)?;
     let way = |a: Stamp, b: Stamp| match a.cmp(&b) {
@@ -275,19 +265,19 @@ fn access_time(ctx: &Ctx) -> Result<()> {
             s.see(what, now > std::mem::replace(&mut last, now));
             Ok(())
         };
-        tick();
+        stat::tick();
         s.must("read", file::pread_vec(&fd, 100, 0))?;
         record(s, "the first read moves it")?;
-        tick();
+        stat::tick();
         s.must("read again", file::pread_vec(&fd, 100, 0))?;
         record(s, "the second does not")?;
         let quiet = s.must(
             "open",
             file::open(&s.at("f"), libc::O_RDONLY | libc::O_NOATIME, 0),
         )?;
-        tick();
+        stat::tick();
         s.must("write again", file::pwrite(&fd, b"x", 0))?;
-        tick();
+        stat::tick();
         s.must("read without", file::pread_vec(&quiet, 100, 0))?;
         record(s, "nor a read that asks for it")?;
         s.must("read with", file::pread_vec(&fd, 100, 0))?;

@@ -3,21 +3,30 @@
 //! Attributes that were changed on the lower while the mount knows the file already. `chattr` can
 //! be had in no other way.
 
-use crate::harness::{Ctx, Test, skip, test};
+use crate::coherence::race::Racer;
+use crate::harness::{Ctx, Test, lacking, test};
 use crate::lower::stack::diofs;
 use crate::lower::{mounts_below, umount};
-use crate::sys::{Res, dir, file, fscall, mount, path, stat};
+use crate::pattern::pattern;
+use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
+use crate::sys::{Res, dir, file, fscall, mount, path, process, stat};
 use crate::twin::expect_errno;
 use anyhow::{Context, Result, ensure};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     test("below.append_only", append_only),
     test("below.immutable", immutable),
     test("below.immutable_directory", immutable_directory),
     test("below.set_id", set_id).once(),
+    test("below.set_id_and_owner", set_id_and_owner).once(),
+    test("below.set_id_dropped_by_write", set_id_dropped).once(),
+    test("below.set_id_and_mincore", set_id_and_mincore).once(),
     test("below.owner", owner).once(),
     test("below.casefolded", casefolded).once(),
     test("below.automount", automount).once(),
@@ -162,6 +171,104 @@ fn set_id(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
+/// Who gives away a program with a set-id bit takes that away as well, in one step to everybody
+/// else. While root is given it again and again, it never runs as root.
+fn set_id_and_owner(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let (id, under) = (ctx.at("id"), ctx.under.join("id"));
+    std::fs::copy("/usr/bin/id", &id)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = Arc::clone(&stop);
+    let giver = Racer::start(move || -> Res<u32> {
+        let mut times = 0;
+        while !stopped.load(Ordering::Relaxed) {
+            path::lchown(&under, USER, USER)?;
+            path::chmod(&under, 0o4755)?;
+            path::lchown(&under, 0, 0)?;
+            times += 1;
+        }
+        Ok(times)
+    });
+    let start = Instant::now();
+    let seen: Result<Vec<String>> = (0..100)
+        .take_while(|_| start.elapsed() < Duration::from_secs(15))
+        .map(|_| runs_as(&id))
+        .collect();
+    stop.store(true, Ordering::Relaxed);
+    let times = giver.join()?.context("giving it away")?;
+    ensure!(times > 10, "it was given away {times} times only");
+    let (seen, user) = (seen?, USER.to_string());
+    let others: Vec<&String> = seen.iter().filter(|seen| **seen != user).collect();
+    ensure!(
+        others.is_empty(),
+        "root's program without set-id bits, given away {times} times, ran as {others:?}, which is \
+         {} of {} times",
+        others.len(),
+        seen.len()
+    );
+    Ok(())
+}
+
+/// A write takes away the set-id bits that were set below while the file was open, whether or not
+/// it is known already that there were none.
+fn set_id_dropped(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    for (name, written) in [("fresh", false), ("written", true)] {
+        let (f, under) = (ctx.at(name), ctx.under.join(name));
+        let fd = file::create(&f)?;
+        path::lchown(&f, USER, USER)?;
+        if written {
+            file::pwrite(&fd, b"before", 0)?;
+        }
+        path::chmod(&under, 0o6777)?;
+        let (exit, answer) = process::run(Duration::from_secs(10), || {
+            process::become_user(USER, USER)
+                .and_then(|()| file::pwrite(&fd, b"after!", 0))
+                .map_or_else(|e| e.to_string(), |n| format!("wrote {n}"))
+                .into_bytes()
+        })?;
+        let answer = String::from_utf8_lossy(&answer).to_string();
+        ensure!(answer == "wrote 6", "{name}: {answer}, {exit:?}");
+        for (side, path) in [("below", &under), ("above", &f)] {
+            let mode = stat::stat(path)?.mode & 0o7777;
+            ensure!(mode == 0o777, "{name}: the mode {side} is {mode:o}");
+        }
+        let seen = file::pread_vec(&fd, 100, 0)?;
+        ensure!(seen == b"after!", "{name}: saw {:?}", seen.escape_ascii());
+    }
+    Ok(())
+}
+
+/// Who asks for permission with a lock on memory, as `mincore` does for who is not the owner, does
+/// not wait for the lock of the lower file, whose holder can be waiting for that memory.
+fn set_id_and_mincore(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    ctx.need_direct()?;
+    let (f, under) = (ctx.at("f"), ctx.under.join("f"));
+    let fd = file::create(&f)?;
+    file::pwrite(&fd, &pattern(1, 0, PAGE), 0)?;
+    file::fsync(&fd)?;
+    let map = Region::shared(&fd, 0, PAGE, READ_WRITE)?;
+    let below = file::open_direct(&under)?;
+    path::chmod(&under, 0o4755)?;
+    let data = Slice::of(&pattern(2, 0, PAGE))?;
+    let hold = ctx.lower.hold_writes()?;
+    // It makes the file longer, and holds its lock meanwhile.
+    let writer = Racer::start(move || file::pwrite_mem(&below, &data, PAGE as u64));
+    hold.wait_writes(1)?;
+    let (exit, answer) = process::run(Duration::from_secs(10), || {
+        process::become_user(USER, USER)
+            .and_then(|()| map.mincore())
+            .map_or_else(|e| e.to_string(), |pages| format!("{} pages", pages.len()))
+            .into_bytes()
+    })?;
+    hold.release()?;
+    writer.join()??;
+    let answer = String::from_utf8_lossy(&answer).to_string();
+    ensure!(answer == "1 pages", "mincore: {answer}, {exit:?}");
+    Ok(())
+}
+
 /// What only the owner may do, the new owner may.
 fn owner(ctx: &Ctx) -> Result<()> {
     ctx.need_diofs()?;
@@ -169,8 +276,8 @@ fn owner(ctx: &Ctx) -> Result<()> {
     drop(file::create(&f)?);
     path::chmod(&f, 0o644)?;
     path::lchown(&ctx.under.join("f"), USER, USER)?;
-    let (exit, answer) = crate::sys::process::run(std::time::Duration::from_secs(10), || {
-        let answer = crate::sys::process::become_user(USER, USER)
+    let (exit, answer) = process::run(Duration::from_secs(10), || {
+        let answer = process::become_user(USER, USER)
             .and_then(|()| {
                 file::open(&f, libc::O_RDONLY | libc::O_NOATIME, 0)?;
                 path::chmod(&f, 0o600)
@@ -227,7 +334,7 @@ fn automount(ctx: &Ctx) -> Result<()> {
     let mounted = mounts_below(&below);
     umount(&below)?;
     let Some(inside) = answer else {
-        return skip(
+        return lacking(
             "the debugfs of this kernel has no place where something is mounted by itself",
         );
     };

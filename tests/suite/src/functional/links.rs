@@ -2,10 +2,12 @@
 
 //! Hard and symbolic links.
 
-use crate::harness::{Ctx, Test, test};
+use crate::harness::{Ctx, Test, lacking, test};
+use crate::lower::stack::diofs;
+use crate::lower::umount;
 use crate::pattern::{check, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region};
-use crate::sys::{file, path, stat};
+use crate::sys::{file, mount, path, stat};
 use crate::twin::twin;
 use anyhow::{Result, ensure};
 
@@ -15,6 +17,7 @@ pub const TESTS: &[Test] = &[
     test("links.symbolic", symbolic),
     test("links.symbolic_long", symbolic_long),
     test("links.symbolic_loops", symbolic_loops),
+    test("links.without_a_body", without_body).once(),
 ];
 
 fn hard(ctx: &Ctx) -> Result<()> {
@@ -146,4 +149,39 @@ fn symbolic_loops(ctx: &Ctx) -> Result<()> {
         s.see("41 links", stat::stat(&s.at("c41")));
         Ok(())
     })
+}
+
+/// A link that leads to what the kernel chooses, and has a text only for those who ask for it.
+/// AppArmor has one, to the policy of the task that asks.
+fn without_body(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let (security, at) = (ctx.work.join("security"), ctx.work.join("m"));
+    std::fs::create_dir_all(&security)?;
+    std::fs::create_dir_all(&at)?;
+    if mount::mount("none", &security, "securityfs", 0, "").is_err() {
+        return lacking("the kernel has no securityfs");
+    }
+    let below = security.join("apparmor");
+    let answer = path::readlink(&below.join("policy"), 100).ok().map(|text| {
+        let mounted = diofs(&below, &at, &[]);
+        let seen = mounted.map(|()| {
+            let link = at.join("policy");
+            let here = (path::readlink(&link, 100), stat::stat(&link));
+            (here, umount(&at))
+        });
+        (text, stat::stat(&below.join("policy")), seen)
+    });
+    umount(&security)?;
+    let Some((text, target, seen)) = answer else {
+        return lacking("AppArmor has no such link");
+    };
+    let ((read, followed), unmounted) = seen?;
+    unmounted?;
+    ensure!(read == Ok(text.clone()), "expected {text}, read {read:?}");
+    let (followed, target) = (followed?, target?);
+    ensure!(
+        (followed.dev_minor, followed.ino) == (target.dev_minor, target.ino),
+        "it does not lead to where it leads below"
+    );
+    Ok(())
 }

@@ -21,6 +21,7 @@ mod seeking;
 mod setattr;
 mod special;
 mod splicing;
+mod stacks;
 mod states;
 mod statistics;
 mod syncing;
@@ -49,6 +50,7 @@ pub fn tests() -> Vec<Test> {
         later::TESTS,
         statistics::TESTS,
         mounting::TESTS,
+        stacks::TESTS,
         states::TESTS,
         below::TESTS,
     ]

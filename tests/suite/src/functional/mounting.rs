@@ -3,7 +3,7 @@
 //! Mounting, remounting and unmounting diofs, and what it says when it refuses.
 
 use crate::coherence::race::Racer;
-use crate::harness::{Ctx, Private, Test, skip, test};
+use crate::harness::{Ctx, Private, Test, lacking, skip, test};
 use crate::lower::stack::{Stack, diofs};
 use crate::lower::{Kind, mounts_below, tool, umount};
 use crate::pattern::{check, pattern};
@@ -16,8 +16,6 @@ use std::path::{Path, PathBuf};
 
 pub const TESTS: &[Test] = &[
     test("mount.refused", refused).once(),
-    test("mount.too_deep", too_deep).once(),
-    test("mount.two_levels", two_levels).once(),
     test("mount.casefolded_lower", casefolded).once(),
     test("mount.lower_with_own_names", own_names).once(),
     test("mount.shown", shown).once(),
@@ -26,23 +24,25 @@ pub const TESTS: &[Test] = &[
     test("mount.read_only", read_only),
     test("mount.remount", remount).once(),
     test("mount.remount_refused", remount_refused).once(),
+    test("mount.reconfigured_again", reconfigured_again).once(),
     test("mount.many", many).once(),
     test("mount.again_and_again", again_and_again),
     test("mount.busy", busy),
     test("mount.detached", detached).once(),
     test("mount.lower_read_only", lower_read_only),
+    test("mount.lower_restricted", lower_restricted).once(),
     test("mount.dirty_at_umount", dirty_at_umount),
     test("mount.synchronous", synchronous).once(),
 ];
 
-fn point(ctx: &Ctx, name: &str) -> Result<PathBuf> {
+pub fn point(ctx: &Ctx, name: &str) -> Result<PathBuf> {
     let point = ctx.work.join(name);
     std::fs::create_dir_all(&point)?;
     Ok(point)
 }
 
 /// A refusal with the given error that also says something.
-fn expect_refusal(what: &str, answer: Result<(), Refused>, errnos: &[i32]) -> Result<()> {
+pub fn expect_refusal(what: &str, answer: Result<(), Refused>, errnos: &[i32]) -> Result<()> {
     let Err(refused) = answer else {
         bail!("{what}: expected a refusal, was mounted");
     };
@@ -93,42 +93,6 @@ fn refused(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
-/// The kernel allows a stack of two; a third diofs is refused, not overflowed.
-fn too_deep(ctx: &Ctx) -> Result<()> {
-    ctx.need_diofs()?;
-    let second = point(ctx, "second")?;
-    if let Err(refused) = diofs(&ctx.up, &second, &[]) {
-        return expect_refusal("diofs on diofs", Err(refused), &[libc::EINVAL, libc::ELOOP]);
-    }
-    let third = diofs(&second, &point(ctx, "third")?, &[]);
-    let outcome = expect_refusal("a third level", third, &[libc::EINVAL, libc::ELOOP]);
-    umount(&second)?;
-    outcome
-}
-
-fn two_levels(ctx: &Ctx) -> Result<()> {
-    ctx.need_diofs()?;
-    let second = point(ctx, "second")?;
-    if let Err(refused) = diofs(&ctx.up, &second, &[]) {
-        return skip(format!("diofs on diofs is refused: {refused}"));
-    }
-    let fd = file::create(&second.join("f"))?;
-    file::pwrite(&fd, &pattern(1, 0, 3 * PAGE), 0)?;
-    let direct = file::open_direct(&second.join("f"))?;
-    let page = crate::sys::mem::Slice::of(&pattern(2, PAGE as u64, PAGE))?;
-    file::pwrite_mem(&direct, &page, PAGE as u64)?;
-    file::fsync(&fd)?;
-    let under = file::open(&ctx.under.join("f"), libc::O_RDONLY, 0)?;
-    for (name, fd) in [("the top", &fd), ("the lower", &under)] {
-        let seen = file::pread_vec(fd, 4 * PAGE, 0)?;
-        check(name, &seen[..PAGE], 1, 0)?;
-        check(name, &seen[PAGE..2 * PAGE], 2, PAGE as u64)?;
-        check(name, &seen[2 * PAGE..], 1, 2 * PAGE as u64)?;
-    }
-    drop((fd, direct, under));
-    umount(&second)
-}
-
 fn casefolded(ctx: &Ctx) -> Result<()> {
     ctx.need_diofs()?;
     let own = ctx.private_casefold()?;
@@ -157,7 +121,7 @@ fn own_names(ctx: &Ctx) -> Result<()> {
     tool::run("mkfs.vfat", &[&node])?;
     let fat = point(ctx, "fat")?;
     match mount::mount(&node, &fat, "vfat", 0, "") {
-        Err(Errno(libc::ENODEV)) => return skip("this kernel has no vfat"),
+        Err(Errno(libc::ENODEV)) => return lacking("the kernel has no vfat"),
         mounted => mounted?,
     }
     path::mkdir(&fat.join("d"), 0o755)?;
@@ -345,6 +309,32 @@ fn remount_refused(ctx: &Ctx) -> Result<()> {
     Ok(())
 }
 
+/// One context serves for several changes in turn, be it the one that has mounted or a later one.
+fn reconfigured_again(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let at = point(ctx, "m")?;
+    let first = Context::new("diofs")?;
+    first.set("source", &ctx.under.display().to_string())?;
+    first.mount_on(&at)?;
+    let outcome = [("that mounted", first), ("of fspick", Context::pick(&at)?)]
+        .iter()
+        .try_for_each(|(name, context)| {
+            for value in ["sync", "eio", "sync"] {
+                context.set("dio_busy", value)?;
+                let answer = context.reconfigure();
+                answer.with_context(|| format!("the context {name}, to {value}"))?;
+                let (_, _, options) = mount_line(&at)?;
+                ensure!(
+                    options.contains("dio_busy=sync") == (value == "sync"),
+                    "the context {name}, to {value}: the options are {options}"
+                );
+            }
+            Ok(())
+        });
+    umount(&at)?;
+    outcome
+}
+
 fn many(ctx: &Ctx) -> Result<()> {
     const COUNT: usize = 40;
     ctx.need_diofs()?;
@@ -463,7 +453,8 @@ fn lower_read_only(ctx: &Ctx) -> Result<()> {
     let again = |flags| mount::mount("none", &lower, "none", libc::MS_REMOUNT | flags, "");
     if let Err(e) = again(libc::MS_RDONLY) {
         ensure!(e.0 == libc::EBUSY, "remounting the lower read-only: {e}");
-        return own.finish();
+        own.finish()?;
+        return skip("the lower cannot be made read-only while diofs is mounted over it");
     }
     let fd = file::open(&own.at("f"), libc::O_RDONLY, 0)?;
     check("read", &file::pread_vec(&fd, 20_000, 0)?, 1, 0)?;
@@ -478,6 +469,58 @@ fn lower_read_only(ctx: &Ctx) -> Result<()> {
     )?;
     drop(fd);
     own.finish()
+}
+
+/// Where neither devices nor programs are to be used below, they are not here.
+fn lower_restricted(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let program = ctx.under.join("true");
+    std::fs::copy("/usr/bin/true", &program)?;
+    path::chmod(&program, 0o755)?;
+    let null = libc::makedev(1, 3);
+    path::mknod(&ctx.under.join("null"), libc::S_IFCHR | 0o666, null)?;
+    let (below, at) = (point(ctx, "bound")?, point(ctx, "m")?);
+    for (name, flags) in [
+        ("neither", 0),
+        ("nodev", libc::MS_NODEV),
+        ("noexec", libc::MS_NOEXEC),
+    ] {
+        mount::mount(
+            &ctx.under.display().to_string(),
+            &below,
+            "",
+            libc::MS_BIND,
+            "",
+        )?;
+        mount::mount(
+            "none",
+            &below,
+            "",
+            libc::MS_REMOUNT | libc::MS_BIND | flags,
+            "",
+        )?;
+        diofs(&below, &at, &[])?;
+        let device = file::open(&at.join("null"), libc::O_RDWR, 0).map(drop);
+        let program = std::process::Command::new(at.join("true")).status();
+        umount(&at)?;
+        umount(&below)?;
+        if flags == libc::MS_NODEV {
+            expect_errno("a device of a lower with nodev", device, libc::EACCES)?;
+        } else {
+            device.with_context(|| format!("a device of a lower with {name}"))?;
+        }
+        if flags == libc::MS_NOEXEC {
+            let errno = program.err().and_then(|e| e.raw_os_error());
+            ensure!(
+                errno == Some(libc::EACCES),
+                "a program of a lower with noexec: expected EACCES, saw {errno:?}"
+            );
+        } else {
+            let status = program.with_context(|| format!("a program of a lower with {name}"))?;
+            ensure!(status.success(), "with {name} it ended by {status}");
+        }
+    }
+    Ok(())
 }
 
 /// Everything that was written is on the lower when umount has returned.

@@ -2,10 +2,15 @@
 
 //! Names: create, make and remove directories, unlink, long names, inode numbers.
 
+use crate::coherence::race::Racer;
 use crate::harness::{Ctx, Test, test};
-use crate::sys::{file, path, stat};
-use crate::twin::{Script, twin};
-use anyhow::{Result, ensure};
+use crate::pattern::pattern;
+use crate::sys::mem::{PAGE, Region, Slice};
+use crate::sys::{Res, dir, file, fscall, path, stat};
+use crate::twin::{Script, expect_errno, twin};
+use anyhow::{Context as _, Result, ensure};
+use std::os::fd::OwnedFd;
+use std::path::Path;
 
 pub const TESTS: &[Test] = &[
     test("names.create", create),
@@ -16,6 +21,7 @@ pub const TESTS: &[Test] = &[
     test("names.inode_numbers", inode_numbers),
     test("names.negative_lookups", negative_lookups),
     test("names.cross_mount", cross_mount).once(),
+    test("names.created_below_meanwhile", created_below_meanwhile).once(),
 ];
 
 fn create(ctx: &Ctx) -> Result<()> {
@@ -202,17 +208,75 @@ fn cross_mount(ctx: &Ctx) -> Result<()> {
     ctx.need_diofs()?;
     drop(file::create(&ctx.at("f"))?);
     let outside = ctx.twin.join("f");
-    crate::twin::expect_errno(
+    expect_errno(
         "rename out",
         path::rename(&ctx.at("f"), &outside),
         libc::EXDEV,
     )?;
-    crate::twin::expect_errno("link out", path::link(&ctx.at("f"), &outside), libc::EXDEV)?;
+    expect_errno("link out", path::link(&ctx.at("f"), &outside), libc::EXDEV)?;
     drop(file::create(&outside)?);
-    crate::twin::expect_errno(
+    expect_errno(
         "rename in",
         path::rename(&outside, &ctx.at("g")),
         libc::EXDEV,
     )?;
-    crate::twin::expect_errno("link in", path::link(&outside, &ctx.at("g")), libc::EXDEV)
+    expect_errno("link in", path::link(&outside, &ctx.at("g")), libc::EXDEV)
+}
+
+/// Who opens what somebody else creates below at that moment gets that file, unless he wants a new
+/// one. Both wait for a third, who reads the directory into memory that has to come from a device
+/// that holds it back; the one below comes first.
+fn created_below_meanwhile(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    path::mkdir(&ctx.at("d"), 0o755)?;
+    let memory = file::create(&ctx.under.join("memory"))?;
+    file::pwrite(&memory, &pattern(1, 0, PAGE), 0)?;
+    file::fsync(&memory)?;
+    let create = libc::O_RDWR | libc::O_CREAT;
+    let (below, plain) = meet(ctx, &memory, "plain", move |path| {
+        file::open(path, create, 0o644)
+    })?;
+    let above = plain.context("open of a file that was created below meanwhile")?;
+    file::pwrite(&above, b"above", 0)?;
+    file::fsync(&above)?;
+    let seen = file::pread_vec(below, 100, 0)?;
+    ensure!(seen == b"above", "below is {:?}", seen.escape_ascii());
+    let (_, exclusive) = meet(ctx, &memory, "exclusive", move |path| {
+        file::open(path, create | libc::O_EXCL, 0o644).map(drop)
+    })?;
+    expect_errno("open exclusively", exclusive, libc::EEXIST)?;
+    let (_, node) = meet(ctx, &memory, "node", |path| {
+        path::mknod(path, libc::S_IFREG | 0o644, 0)
+    })?;
+    expect_errno("mknod", node, libc::EEXIST)
+}
+
+/// Has `name` created below, and `call` meet that.
+fn meet<T: Send + 'static>(
+    ctx: &Ctx,
+    memory: &OwnedFd,
+    name: &str,
+    call: impl FnOnce(&Path) -> Res<T> + Send + 'static,
+) -> Result<(OwnedFd, Res<T>)> {
+    let (above, below) = (ctx.at("d").join(name), ctx.under.join("d").join(name));
+    expect_errno("before", stat::stat(&above), libc::ENOENT)?;
+    let listing = file::open(&ctx.under.join("d"), libc::O_RDONLY, 0)?;
+    fscall::fadvise(memory, 0, 0, libc::POSIX_FADV_DONTNEED)?;
+    let into = Slice::new(&Region::private(memory, 0, PAGE)?, 0, PAGE);
+    let hold = ctx.lower.hold_reads()?;
+    let reader = Racer::start(move || dir::getdents_mem(&listing, &into));
+    hold.wait_reads(1)?;
+    let new = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
+    let creator = Racer::start(move || file::open(&below, new, 0o644));
+    creator.give_a_moment();
+    let caller = Racer::start(move || call(&above));
+    caller.give_a_moment();
+    ensure!(
+        !creator.finished_soon() && !caller.finished_soon(),
+        "nobody waits for the directory"
+    );
+    hold.release()?;
+    ensure!(reader.join()?? > 0, "the directory is empty");
+    let created = creator.join()?.context("creating it below")?;
+    Ok((created, caller.join()?))
 }

@@ -5,10 +5,11 @@
 use crate::harness::{Ctx, Test, skip, test};
 use crate::lower::stack::diofs;
 use crate::lower::{Kind, umount};
+use crate::patience;
 use crate::pattern::{check, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
 use crate::sys::mount::{self, Context};
-use crate::sys::process::{self, Exit};
+use crate::sys::process::{self, Child, Exit};
 use crate::sys::{Res, dir, file, fscall, path, stat};
 use crate::twin::expect_errno;
 use anyhow::{Context as _, Result, ensure};
@@ -19,6 +20,7 @@ pub const TESTS: &[Test] = &[
     test("mount.no_access_times", no_access_times),
     test("mount.frozen", frozen),
     test("mount.frozen_both", frozen_both),
+    test("mount.freezing_can_be_ended", freezing_can_be_ended).once(),
     test("mount.other_option_on_read_only_lower", other_option).once(),
     test("mount.idmapped_lower", idmapped_lower).once(),
 ];
@@ -72,14 +74,14 @@ fn no_access_times(ctx: &Ctx) -> Result<()> {
     for (what, flags) in [("ro", read_only), ("noatime", libc::MS_NOATIME)] {
         again(flags)?;
         let before = times()?;
-        std::thread::sleep(Duration::from_millis(30));
+        stat::tick();
         read_everything(&own.up)?;
         let after = times()?;
         ensure!(before == after, "{what}: from {before:?} to {after:?}");
     }
     again(libc::MS_RELATIME)?;
     let before = times()?;
-    std::thread::sleep(Duration::from_millis(30));
+    stat::tick();
     read_everything(&own.up)?;
     for (name, (was, is)) in names.iter().zip(before.iter().zip(times()?)) {
         ensure!(is > *was || *name == "l", "{name}: the access time stays");
@@ -127,21 +129,25 @@ fn frozen(ctx: &Ctx) -> Result<()> {
         process::fork(|| answer(file::pwrite(&fd, &pattern(3, 0, PAGE), 0)))?,
         process::fork(|| answer(path::mkdir(&own.at("d"), 0o755)))?,
         process::fork(|| answer(path::unlink(&own.at("f"))))?,
+        process::fork(|| {
+            map.store(0, &pattern(4, PAGE as u64, PAGE));
+            answer(Ok(()))
+        })?,
     ];
     for child in &mut changes {
         let end = child.wait(Duration::from_millis(300))?;
         ensure!(end.is_none(), "a change was made while frozen");
     }
-    let seen = file::pread_vec(&under, PAGE, 0)?;
-    check("nothing was written meanwhile", &seen, 1, 0)?;
+    let seen = file::pread_vec(&under, 2 * PAGE, 0)?;
+    check("nothing was written meanwhile", &seen[..PAGE], 1, 0)?;
+    check("nor stored", &seen[PAGE..], 2, PAGE as u64)?;
     drop(ice);
     for child in &mut changes {
-        let end = child.wait(Duration::from_secs(20))?;
-        let said = String::from_utf8_lossy(child.answer()).to_string();
-        ensure!(end == Some(Exit::Code(0)) && said == "ok", "{end:?} {said}");
+        done(child)?;
     }
-    let seen = file::pread_vec(&fd, PAGE, 0)?;
-    check("written after thawing", &seen, 3, 0)?;
+    let seen = file::pread_vec(&fd, 2 * PAGE, 0)?;
+    check("written after thawing", &seen[..PAGE], 3, 0)?;
+    check("stored after thawing", &seen[PAGE..], 4, PAGE as u64)?;
     drop((fd, map, under));
     own.finish()
 }
@@ -170,6 +176,79 @@ fn frozen_both(ctx: &Ctx) -> Result<()> {
     file::fsync(&fd)?;
     drop(fd);
     own.finish()
+}
+
+/// Freezing writes back, and that waits for one who reads the lower file directly, into a mapping of
+/// another file above, and whose fault waits for the end of the freeze. It ends when he is killed.
+fn freezing_can_be_ended(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let own = ctx.private(Kind::Ext4Block4k, 64)?;
+    for name in ["a", "b"] {
+        let fd = file::create(&own.at(name))?;
+        file::pwrite(&fd, &pattern(1, 0, PAGE), 0)?;
+        file::fsync(&fd)?;
+    }
+    let fd = file::open(&own.at("a"), libc::O_RDWR, 0)?;
+    file::pread_vec(&fd, PAGE, 0)?;
+    let target = file::open(&own.at("b"), libc::O_RDWR, 0)?;
+    let map = Region::shared(&target, 0, PAGE, READ_WRITE)?;
+    let under = file::open_direct(&own.under.join("a"))?;
+    for fd in [
+        &target,
+        &file::open(&own.under.join("b"), libc::O_RDONLY, 0)?,
+    ] {
+        fscall::fadvise(fd, 0, 0, libc::POSIX_FADV_DONTNEED)?;
+    }
+    let top = file::open(&own.up, libc::O_RDONLY, 0)?;
+
+    // He has the lock of the lower file, and the page that he reads into comes from the device.
+    let hold = own.lower.hold_reads()?;
+    let buffer = Slice::new(&map, 0, PAGE);
+    let mut reader = process::fork(|| answer(file::pread_mem(&under, &buffer, 0)))?;
+    hold.wait_reads(1)?;
+    file::pwrite(&fd, &pattern(2, 0, PAGE), 0)?;
+    let mut freezer = process::fork(|| answer(fscall::ioctl_buf(&top, FIFREEZE, &[])))?;
+    let ended = patience::wait_for("write-back", || {
+        Ok(fscall::cachestat(&fd, 0, 0)?.writeback > 0)
+    })
+    .and_then(|()| hold.release())
+    .and_then(|()| kill_in_fault(&mut reader))
+    .and_then(|()| done(&mut freezer).context("freezing"));
+    let ice = Frozen(top);
+    if ended.is_err() {
+        reader.kill(libc::SIGKILL)?;
+        freezer.wait(Duration::from_secs(20))?;
+    }
+    ended?;
+    let seen = Slice::zeroed(PAGE)?;
+    file::pread_mem(&under, &seen, 0)?;
+    check("written before it was frozen", &seen.bytes(PAGE), 2, 0)?;
+    drop(ice);
+    map.store(0, &pattern(3, 0, PAGE));
+    drop((fd, target, buffer, map, under));
+    own.finish()
+}
+
+/// Kills a process that stores to what is being frozen, and waits for its end.
+fn kill_in_fault(reader: &mut Child) -> Result<()> {
+    let stack = format!("/proc/{}/stack", reader.pid());
+    patience::wait_for("a store", || {
+        Ok(std::fs::read_to_string(&stack)?.contains("page_mkwrite"))
+    })?;
+    let end = reader.wait(Duration::from_millis(200))?;
+    ensure!(end.is_none(), "a store while it is being frozen: {end:?}");
+    reader.kill(libc::SIGKILL)?;
+    let end = reader.wait(Duration::from_secs(20))?;
+    ensure!(end == Some(Exit::Signal(libc::SIGKILL)), "killed: {end:?}");
+    Ok(())
+}
+
+/// Waits for the good end of one who says what the answer was.
+fn done(child: &mut Child) -> Result<()> {
+    let end = child.wait(Duration::from_secs(20))?;
+    let said = String::from_utf8_lossy(child.answer()).to_string();
+    ensure!(end == Some(Exit::Code(0)) && said == "ok", "{end:?} {said}");
+    Ok(())
 }
 
 /// An option that has nothing to do with writing is changed on a lower that is read-only.

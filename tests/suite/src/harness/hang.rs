@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the threads of a test that does not end are doing.
+//! What threads are doing that do not go on.
 
 use super::report::say;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Lines about every thread of every process of a group, for a person to read.
 pub fn describe(group: i32) -> Vec<String> {
@@ -13,9 +13,7 @@ pub fn describe(group: i32) -> Vec<String> {
         let path = Path::new("/proc").join(&process);
         let stat = fs::read_to_string(path.join("stat")).unwrap_or_default();
         if process_group(&stat) == Some(group) {
-            for task in entries(&path.join("task")) {
-                lines.extend(describe_task(&path.join("task").join(task)));
-            }
+            lines.extend(tasks(&path).iter().flat_map(|task| describe_task(task)));
         }
     }
     lines
@@ -36,6 +34,23 @@ pub fn ask_kernel_for_blocked_tasks() {
     let _ = fs::write("/proc/sysrq-trigger", "w");
 }
 
+/// How many threads of the whole system, the kernel's included, sleep as those do that wait for a
+/// device: they cannot be interrupted.
+pub fn uninterruptible() -> usize {
+    entries(Path::new("/proc"))
+        .iter()
+        .flat_map(|process| tasks(&Path::new("/proc").join(process)))
+        .filter_map(|task| fs::read_to_string(task.join("stat")).ok())
+        .filter(|stat| state(stat) == Some("D"))
+        .count()
+}
+
+/// The directories of the threads of a process.
+fn tasks(process: &Path) -> Vec<PathBuf> {
+    let dir = process.join("task");
+    entries(&dir).iter().map(|id| dir.join(id)).collect()
+}
+
 fn entries(dir: &Path) -> Vec<String> {
     let Ok(dir) = fs::read_dir(dir) else {
         return Vec::new();
@@ -46,10 +61,18 @@ fn entries(dir: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The process group in a `/proc/PID/stat`; the name in it may hold anything but ends in `)`.
 fn process_group(stat: &str) -> Option<i32> {
+    fields(stat)?.nth(2)?.parse().ok()
+}
+
+fn state(stat: &str) -> Option<&str> {
+    fields(stat)?.next()
+}
+
+/// The fields of a `/proc/PID/stat` behind the name, which may hold anything but ends in `)`.
+fn fields(stat: &str) -> Option<impl Iterator<Item = &str>> {
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(2)?.parse().ok()
+    Some(rest.split_whitespace())
 }
 
 fn describe_task(task: &Path) -> Vec<String> {
@@ -75,7 +98,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_group_is_found_behind_an_odd_name() {
-        assert_eq!(process_group("12 (a) b) S 1 345 345 0"), Some(345));
+    fn fields_are_found_behind_an_odd_name() {
+        let stat = "12 (a) b) S 1 345 345 0";
+        assert_eq!(process_group(stat), Some(345));
+        assert_eq!(state(stat), Some("S"));
     }
 }

@@ -5,6 +5,7 @@
 pub mod device;
 pub mod disk;
 pub mod kind;
+pub mod mirror;
 pub mod scsi;
 pub mod stack;
 pub mod tool;

@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, bail};
 use std::process::{Command, Stdio};
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Runs a program and returns what it printed; anything but exit code 0 is an error.
 pub fn run(program: &str, args: &[&str]) -> Result<String> {

@@ -4,6 +4,7 @@
 
 use super::Res;
 use super::errno::check_size;
+use super::mem::Slice;
 use std::os::fd::{AsFd, AsRawFd};
 
 /// One entry of a directory.
@@ -29,6 +30,13 @@ pub fn getdents(fd: impl AsFd, size: usize) -> Res<Vec<Entry>> {
         )
     })?;
     Ok(parse(&buf[..n]))
+}
+
+/// Reads the next entries into mapped memory, and says how many bytes they are.
+pub fn getdents_mem(fd: impl AsFd, to: &Slice) -> Res<usize> {
+    let fd = fd.as_fd().as_raw_fd();
+    // SAFETY: A `Slice` lies inside a live mapping; a fault in it is the kernel's to report.
+    check_size(unsafe { libc::syscall(libc::SYS_getdents64, fd, to.as_ptr(), to.len()) })
 }
 
 /// Reads everything from where the descriptor stands to the end.

@@ -11,6 +11,7 @@ use std::path::Path;
 pub const RWF_DSYNC: i32 = 0x2;
 pub const RWF_NOWAIT: i32 = 0x8;
 pub const RWF_APPEND: i32 = 0x10;
+pub const RWF_DONTCACHE: i32 = 0x80;
 
 pub const SEEK_DATA: i32 = 3;
 pub const SEEK_HOLE: i32 = 4;

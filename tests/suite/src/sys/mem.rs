@@ -40,6 +40,12 @@ impl Region {
         Self::mmap(len, READ_WRITE, flags, -1, 0)
     }
 
+    /// Zeroed memory that a forked process shares.
+    pub fn anon_shared(len: usize) -> Res<Arc<Self>> {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        Self::mmap(len, READ_WRITE, flags, -1, 0)
+    }
+
     /// A shared mapping of `len` bytes of a file.
     pub fn shared(fd: impl AsFd, offset: u64, len: usize, prot: i32) -> Res<Arc<Self>> {
         let flags = libc::MAP_SHARED;

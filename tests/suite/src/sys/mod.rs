@@ -18,6 +18,7 @@ pub mod mem;
 pub mod mount;
 pub mod path;
 pub mod process;
+pub mod quota;
 pub mod stat;
 pub mod trace;
 pub mod uring;

@@ -133,3 +133,12 @@ pub fn coarse_time() -> Duration {
     unsafe { libc::clock_gettime(libc::CLOCK_REALTIME_COARSE, &mut now) };
     Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }
+
+/// Waits until what is changed now gets another time than before. The clock of the filesystems
+/// stands still while the host does not run the processor that moves it.
+pub fn tick() {
+    let start = coarse_time();
+    while coarse_time().saturating_sub(start) < Duration::from_millis(20) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
