@@ -44,6 +44,15 @@ pub struct Geometry {
 }
 
 impl Geometry {
+    /// That of most filesystems, for tests without one.
+    #[cfg(test)]
+    pub const USUAL: Self = Self {
+        align: 512,
+        memory: 512,
+        block: 4096,
+        page: 4096,
+    };
+
     /// What lies in different parts of this size shares no folio.
     pub fn granule(&self) -> u64 {
         oracle::granule(self.page)

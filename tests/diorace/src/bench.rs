@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What a scenario is given to work with.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use engines::Kind;
-use oracle::Profile;
+use oracle::word::mix;
+use oracle::{Key, Profile};
 
 use crate::arena::{Arena, Geometry};
 use crate::cli::{Until, nearest};
@@ -15,6 +17,9 @@ use crate::record::{Log, Script};
 
 /// Name under which the threads count that only disturb the cache.
 pub const DISTURBER: &str = "advice";
+
+/// Name of the thread that appends in both ways at once.
+pub const BOTH_APPEND: &str = "both-append";
 
 /// The choices of the person who started the run.
 #[derive(Clone, Debug)]
@@ -25,6 +30,8 @@ pub struct Settings {
     pub grace: Duration,
     /// The seed.
     pub seed: u64,
+    /// Distinguishes what this run writes from what others wrote, also with the same seed.
+    pub run: u64,
     /// Size of the file.
     pub size: Option<u64>,
     /// Number of threads.
@@ -67,6 +74,12 @@ impl Wanted {
             .map(Self)
     }
 
+    /// Whether a word that the report names a thread by can be given here. Those who change or clone the
+    /// file cannot be chosen, nor left out.
+    pub fn takes(word: &str) -> bool {
+        thread(word).is_ok()
+    }
+
     /// Whether a thread takes part.
     pub fn has(&self, engine: &str, role: Role) -> bool {
         let matches = |(name, only): &(String, Option<Role>)| {
@@ -81,7 +94,8 @@ fn thread(word: &str) -> Result<(String, Option<Role>)> {
         Some((engine, role)) => (engine, Some(role)),
         None => (word, None),
     };
-    let names = || Kind::ALL.iter().map(|(name, _)| *name).chain([DISTURBER]);
+    let engines = || Kind::ALL.iter().map(|(name, _)| *name);
+    let names = || engines().chain([DISTURBER, BOTH_APPEND]);
     if !names().any(|name| name == engine) {
         match nearest(engine, names()) {
             Some(near) => bail!("no engine is called \"{engine}\"; did you mean \"{near}\"?"),
@@ -111,13 +125,57 @@ pub struct Bench<'a> {
     pub geometry: Geometry,
     /// The scenario's name.
     pub scenario: &'static str,
+    /// The size that it asked for and was told.
+    taken: Cell<Option<u64>>,
 }
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
+    /// For one scenario.
+    pub fn new(
+        settings: &'a Settings,
+        arena: &'a Arena,
+        geometry: Geometry,
+        scenario: &'static str,
+    ) -> Self {
+        Self {
+            settings,
+            arena,
+            geometry,
+            scenario,
+            taken: Cell::default(),
+        }
+    }
+
     /// The file's size: as wished, or the scenario's default; at least `least`, a multiple of `unit`.
     pub fn size(&self, default: u64, least: u64, unit: u64) -> u64 {
         let wish = self.settings.size.unwrap_or(default).max(least);
-        wish.next_multiple_of(unit.max(1))
+        let size = wish.next_multiple_of(unit.max(1));
+        self.taken.set(Some(size));
+        size
+    }
+
+    /// What to say if the file has not the size that was wished.
+    pub fn other_size(&self) -> Option<String> {
+        let wish = self.settings.size?;
+        match self.taken.get() {
+            Some(taken) if taken == wish => None,
+            Some(taken) => Some(format!(
+                "--size {wish} became {taken}: it is too small here, or no multiple of what is needed"
+            )),
+            None => Some(format!("--size {wish} is of no effect here")),
+        }
+    }
+
+    /// The number of a file of the scenario. No file of another scenario has it: what those have left on
+    /// the disk must not pass for its content.
+    pub fn file(&self, nth: u64) -> u64 {
+        let name = self.scenario.bytes();
+        name.fold(0, |number, byte| mix(number ^ u64::from(byte))) ^ nth
+    }
+
+    /// The key of its words.
+    pub fn key(&self, nth: u64) -> Key {
+        Key::new(self.settings.run, self.file(nth))
     }
 
     /// The queue depth.
@@ -142,5 +200,7 @@ mod tests {
         let error = wanted(&["libao"]).unwrap_err().to_string();
         assert!(error.contains("did you mean \"libaio\""), "{error}");
         assert!(wanted(&["mmap:rite"]).is_err());
+        assert!(Wanted::takes("both-append:both") && Wanted::takes("advice:disturb"));
+        assert!(!Wanted::takes("changes:disturb") && !Wanted::takes("clone:disturb"));
     }
 }

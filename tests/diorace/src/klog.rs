@@ -125,7 +125,7 @@ impl Cursor {
         let at_end = open.and_then(|mut file| file.seek(SeekFrom::End(0)).map(|_| file));
         Self {
             log: at_end.map_err(|error| error.to_string()),
-            devices: devices(&place.source),
+            devices: devices(&place.sources()),
             heard: KernelLog::default(),
         }
     }
@@ -163,13 +163,16 @@ impl Cursor {
     }
 }
 
-/// What the kernel may call the device that is mounted from here.
-fn devices(source: &str) -> Vec<String> {
-    let real = fs::canonicalize(source).unwrap_or_default();
-    let paths = [Path::new(source), real.as_path()];
-    let names = paths.into_iter().filter(|path| path.is_absolute());
-    let names = names.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
-    let mut names: Vec<_> = names.collect();
+/// What the kernel may call the devices that are mounted from here. A directory is none.
+fn devices(sources: &[String]) -> Vec<String> {
+    let mut names = Vec::new();
+    for source in sources {
+        let real = fs::canonicalize(source).unwrap_or_default();
+        let paths = [Path::new(source), real.as_path()];
+        let paths = paths.into_iter().filter(|path| path.is_absolute());
+        let devices = paths.filter(|path| !path.is_dir());
+        names.extend(devices.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())));
+    }
     names.dedup();
     names
 }
@@ -325,8 +328,13 @@ mod tests {
         assert_eq!((log.complaints, log.status("bare")), (0, Status::Violation));
         assert_eq!(classify(&lines[3..], &[]).status("bare"), Status::Collision);
         assert_eq!(classify(&lines[3..5], &[]).status("bare"), Status::Legal);
-        assert_eq!(devices("/dev/null"), ["null"]);
-        assert!(devices("none").is_empty());
+        let devices = |sources: &[&str]| {
+            let sources: Vec<_> = sources.iter().map(ToString::to_string).collect();
+            devices(&sources)
+        };
+        assert_eq!(devices(&["/dev/null"]), ["null"]);
+        assert_eq!(devices(&["/proc", "/dev/null"]), ["null"]);
+        assert!(devices(&["none"]).is_empty());
     }
 
     #[test]

@@ -48,6 +48,12 @@ impl Liar {
         }
     }
 
+    /// The same, with words of a file of that key for foreign ones.
+    pub fn beside(mut self, foreign: Key) -> Self {
+        self.foreign = foreign;
+        self
+    }
+
     /// How often it lied.
     pub fn told(&self) -> u64 {
         self.told.load(Ordering::Relaxed)

@@ -48,6 +48,13 @@ impl Place {
         })
     }
 
+    /// What is mounted there; and if that is a directory, what is mounted where it lies, and so on
+    /// down.
+    pub fn sources(&self) -> Vec<String> {
+        let info = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        sources(&info, &self.path, |path| Path::new(path).is_dir())
+    }
+
     /// What to hold the filesystem to.
     pub fn profile(&self, wish: ProfileArg) -> Profile {
         match wish {
@@ -69,8 +76,14 @@ struct Mount {
 /// The mount that holds a path: the longest mount point above it, the last one where several are
 /// mounted over each other.
 fn best_mount(info: &str, path: &str) -> Option<Mount> {
-    let mut best: Option<(usize, Mount)> = None;
-    for line in info.lines() {
+    let lines: Vec<_> = info.lines().collect();
+    nth_best(&lines, path).map(|(_, mount)| mount)
+}
+
+/// The same with the number of its line.
+fn nth_best(lines: &[&str], path: &str) -> Option<(usize, Mount)> {
+    let mut best: Option<(usize, usize, Mount)> = None;
+    for (nth, line) in lines.iter().enumerate() {
         let Some((front, back)) = line.split_once(" - ") else {
             continue;
         };
@@ -84,11 +97,26 @@ fn best_mount(info: &str, path: &str) -> Option<Mount> {
             options: back.next().unwrap_or_default().to_owned(),
         };
         let above = point == "/" || path == point || path.starts_with(&format!("{point}/"));
-        if above && best.as_ref().is_none_or(|(len, _)| point.len() >= *len) {
-            best = Some((point.len(), mount));
+        if above && best.as_ref().is_none_or(|(len, ..)| point.len() >= *len) {
+            best = Some((point.len(), nth, mount));
         }
     }
-    best.map(|(_, mount)| mount)
+    best.map(|(_, nth, mount)| (nth, mount))
+}
+
+/// The sources of the mount that holds a path and of those below it. What is mounted over its own
+/// source hides it: what is below was mounted before.
+fn sources(info: &str, path: &str, is_dir: impl Fn(&str) -> bool) -> Vec<String> {
+    let lines: Vec<_> = info.lines().collect();
+    let (mut sources, mut path, mut last) = (Vec::new(), path.to_owned(), lines.len());
+    while let Some((nth, mount)) = nth_best(&lines[..last], &path) {
+        sources.push(mount.source.clone());
+        if !mount.source.starts_with('/') || !is_dir(&mount.source) {
+            break;
+        }
+        (path, last) = (mount.source, nth);
+    }
+    sources
 }
 
 /// Undoes the octal escapes of mountinfo.
@@ -132,6 +160,25 @@ mod tests {
         assert_eq!(fstype("/mnt/a b/c").as_deref(), Some("xfs"));
         assert_eq!(fstype("/mnt/a").as_deref(), Some("tmpfs"));
         assert_eq!(fstype("/mnty").as_deref(), Some("ext4"));
+    }
+
+    #[test]
+    fn below_a_directory_is_what_it_lies_on() {
+        let info = "\
+22 1 254:0 / / rw - ext4 /dev/vda rw
+30 22 0:30 / /lower rw - xfs /dev/vdb rw
+31 22 0:31 / /upper rw - diofs /lower/part rw
+32 30 0:32 / /lower rw - diofs /lower rw
+33 22 0:33 / /twice rw - diofs /upper rw
+34 22 0:34 / /tmp rw - tmpfs none rw
+";
+        let is_dir = |path: &str| !path.starts_with("/dev/");
+        let all = |path| sources(info, path, is_dir);
+        assert_eq!(all("/upper/x"), ["/lower/part", "/dev/vdb"]);
+        assert_eq!(all("/lower"), ["/lower", "/dev/vdb"]);
+        assert_eq!(all("/twice"), ["/upper", "/lower/part", "/dev/vdb"]);
+        assert_eq!(all("/tmp"), ["none"]);
+        assert_eq!(all("/home"), ["/dev/vda"]);
     }
 
     #[test]

@@ -46,9 +46,19 @@ impl Status {
                 let error = cause.downcast_ref::<std::io::Error>()?;
                 error.raw_os_error().map(Errno)
             });
-            cause.is::<Lacking>() || errno.is_some_and(no_room)
+            let buffer = matches!(cause.downcast_ref(), Some(engines::Error::Buffer(_)));
+            cause.is::<Lacking>() || buffer || errno.is_some_and(no_room)
         });
         if lacking { Self::Lacking } else { Self::Tool }
+    }
+
+    /// What the environment lacks, if that is what an error says.
+    pub fn lack(error: &anyhow::Error) -> Option<String> {
+        let mut why = format!("{error:#}");
+        if why.contains("EMFILE") {
+            why += " (more open files are needed: ulimit -n)";
+        }
+        (Self::of_error(error) == Self::Lacking).then_some(why)
     }
 
     /// The status of several scenarios together: the worst finding, which a failure of the tool
@@ -127,6 +137,8 @@ mod tests {
         assert_eq!(Status::combine(&[Legal, Lacking]), Legal);
         assert_eq!(Status::combine(&[Lacking]), Lacking);
         let error = super::Lacking("room".into());
+        assert_eq!(Status::of_error(&error.into()), Lacking);
+        let error = engines::Error::Buffer(4096);
         assert_eq!(Status::of_error(&error.into()), Lacking);
     }
 }

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{diorace, scratch};
+use common::{NO_DIRECT, diorace, scratch, skipped};
 
 /// Runs, and expects this exit code and one line that says this.
 fn refused(args: &[&str], code: i32, says: &str) {
@@ -43,11 +43,27 @@ fn a_mistake_is_explained() {
         4,
         "cannot be used with",
     );
+    refused(&["run", dir, "--budget", "5"], 4, "--minimise");
     refused(
         &["run", dir, "--json", "/nonesuch/x"],
         4,
         "cannot write /nonesuch/x",
     );
+    let repeat = [
+        "run",
+        dir,
+        "--repeat",
+        "2",
+        "-s",
+        "subblock-eof",
+        "-d",
+        "0.2",
+    ];
+    let unwritable = ["--json", "/nonesuch/x"];
+    let args = [&repeat[..], &unwritable].concat();
+    refused(&args, 4, "cannot write /nonesuch/x");
+    // Better said before the runs than after them.
+    assert!(diorace(&args).stdout.is_empty());
     refused(
         &["replay", "/proc/self/status"],
         4,
@@ -74,6 +90,17 @@ fn a_size_that_cannot_be_aligned_is_refused() {
 #[test]
 fn where_no_file_can_be_made_nothing_can_be_said() {
     refused(&["run", "/proc", "-q"], 3, "cannot make files in /proc");
+    let minimise = ["run", "/proc", "-q", "--minimise"];
+    refused(&minimise, 3, "cannot make files in /proc");
+}
+
+#[test]
+fn a_run_that_leaves_no_result_does_not_take_the_others_along() {
+    let args = ["run", "/proc", "-q", "--repeat", "3", "--json", "-"];
+    refused(&args, 3, "run 1 of 3: cannot make files in /proc");
+    let result: serde_json::Value = serde_json::from_slice(&diorace(&args).stdout).unwrap();
+    assert_eq!(result["status"], "lacking");
+    assert_eq!(result["runs"].as_array().unwrap().len(), 0);
 }
 
 /// Needs the right to mount, which the tests of the repository have.
@@ -86,11 +113,13 @@ fn a_full_file_system_is_no_violation() {
         .args(["--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_diorace")])
         .arg(&dir)
         .output();
-    let Ok(out) = out else { return };
+    let Ok(out) = out else {
+        return skipped("no unshare(1)");
+    };
     let said =
         String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     if out.status.code() == Some(77) || said.contains("unshare failed") {
-        return;
+        return skipped("nothing may be mounted here");
     }
     assert_eq!(out.status.code(), Some(3), "{said}");
     assert!(
@@ -99,12 +128,38 @@ fn a_full_file_system_is_no_violation() {
     );
 }
 
+/// The limit lets the file through by which the filesystem is probed, and no greater one.
+#[test]
+fn a_full_file_system_is_no_failure_of_the_tool() {
+    let dir = scratch("limited");
+    let run = |names: &str| {
+        let script = "ulimit -f 128; exec \"$0\" run \"$1\" -q -s \"$2\" -d 0.5";
+        let out = Command::new("sh")
+            .args(["-c", script, env!("CARGO_BIN_EXE_diorace")])
+            .args([dir.to_str().unwrap(), names])
+            .output()
+            .unwrap();
+        let said = String::from_utf8(out.stdout).unwrap();
+        (
+            out.status.code(),
+            said + &String::from_utf8_lossy(&out.stderr),
+        )
+    };
+    let (code, said) = run("changing-buffer");
+    assert_eq!(code, Some(3), "{said}");
+    let (code, said) = run("changing-buffer,subblock-eof");
+    assert!(matches!(code, Some(0 | 3)), "{said}");
+    let told = said.contains("cannot fill a file of") && said.contains("EFBIG");
+    assert!(told || said.contains("no O_DIRECT"), "{said}");
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+}
+
 /// Starts a long race in a directory with a file of somebody else's.
 fn long_race(name: &str, more: &[&str]) -> (Child, PathBuf) {
     let dir = scratch(name);
     fs::write(dir.join("mine"), "not yours").unwrap();
     // Below nohup(1) a signal would be ignored.
-    let child = Command::new("env")
+    let mut child = Command::new("env")
         .args(["--default-signal", env!("CARGO_BIN_EXE_diorace")])
         .args(["run", dir.to_str().unwrap(), "-s", "false-sharing"])
         .args(["-d", "120"])
@@ -113,8 +168,38 @@ fn long_race(name: &str, more: &[&str]) -> (Child, PathBuf) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    thread::sleep(Duration::from_secs(2));
+    wait_for(&mut child);
     (child, dir)
+}
+
+/// Waits until both processes catch signals and threads race, or until it has ended.
+fn wait_for(child: &mut Child) {
+    let begin = Instant::now();
+    while !(catches(child.id()) && child_of(child.id()).is_some_and(races)) {
+        if child.try_wait().unwrap().is_some() {
+            return;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "no race begins");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Whether a process catches signals and has a thread that writes.
+fn races(process: u32) -> bool {
+    let tasks = fs::read_dir(format!("/proc/{process}/task"));
+    let mut names = tasks.into_iter().flatten().flatten().map(|task| {
+        let name = fs::read_to_string(task.path().join("comm"));
+        name.unwrap_or_default()
+    });
+    catches(process) && names.any(|name| name.starts_with("write "))
+}
+
+/// Whether a process has a handler for SIGTERM.
+fn catches(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    caught.is_some_and(|mask| mask & (1 << (libc::SIGTERM - 1)) != 0)
 }
 
 fn kill(signal: &str, target: u32) {
@@ -148,6 +233,7 @@ fn a_signal_stops_verifies_reports_and_cleans_up() {
         assert!(begin.elapsed() < Duration::from_secs(90), "{text}");
         is_tidy(&dir);
         if out.status.code() == Some(3) {
+            skipped(NO_DIRECT);
             continue;
         }
         assert!(matches!(out.status.code(), Some(0 | 2)), "{text}");
@@ -160,7 +246,7 @@ fn a_signal_stops_verifies_reports_and_cleans_up() {
 fn a_race_that_is_killed_is_named_and_tidied_up() {
     let (child, dir) = long_race("killed", &[]);
     let Some(worker) = child_of(child.id()) else {
-        return;
+        return skipped(NO_DIRECT);
     };
     kill("KILL", worker);
     let out = child.wait_with_output().unwrap();
@@ -177,7 +263,7 @@ fn a_race_that_is_killed_is_named_and_tidied_up() {
 fn a_race_that_is_stopped_for_a_while_does_not_hang() {
     let (child, dir) = long_race("stopped", &["--grace", "2"]);
     let Some(worker) = child_of(child.id()) else {
-        return;
+        return skipped(NO_DIRECT);
     };
     kill("STOP", worker);
     thread::sleep(Duration::from_secs(4));

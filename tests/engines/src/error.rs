@@ -27,6 +27,12 @@ pub enum Error {
         /// Why.
         errno: Errno,
     },
+    /// The kernel told of the end of a request that nobody waits for any more.
+    #[error("a request completed twice")]
+    Twice,
+    /// A process that does the I/O was killed, and not by us.
+    #[error("the process that does the I/O was killed by signal {0}; the kernel log may say why")]
+    Killed(i32),
     /// The kernel has no such engine, or forbids it.
     #[error("{engine} is not available here: {errno}")]
     Unavailable {
@@ -52,7 +58,7 @@ impl Error {
             Self::Open { errno, .. }
             | Self::Call { errno, .. }
             | Self::Unavailable { errno, .. } => Some(*errno),
-            Self::Buffer(_) => None,
+            Self::Twice | Self::Killed(_) | Self::Buffer(_) => None,
         }
     }
 }

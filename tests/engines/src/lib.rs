@@ -24,6 +24,7 @@ mod kind;
 mod libaio;
 mod mapped;
 mod mapping;
+mod memory;
 mod message;
 mod open;
 mod pipe;

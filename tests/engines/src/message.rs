@@ -39,7 +39,12 @@ pub(crate) enum Message {
         result: i64,
     },
     /// The process was killed.
-    Died,
+    Died {
+        /// By which signal.
+        signal: i32,
+    },
+    /// A request has ended that had ended before.
+    Twice,
 }
 
 /// Its form on the way.
@@ -75,7 +80,8 @@ impl Message {
                 place as u64,
             ],
             Self::Done { slot, result } => [2, slot as u64, result as u64, 0, 0, 0, 0],
-            Self::Died => [3, 0, 0, 0, 0, 0, 0],
+            Self::Died { signal } => [3, signal as u64, 0, 0, 0, 0, 0],
+            Self::Twice => [4, 0, 0, 0, 0, 0, 0],
         }
     }
 
@@ -96,7 +102,10 @@ impl Message {
                 slot: slot as usize,
                 result: result as i64,
             },
-            _ => Self::Died,
+            [4, ..] => Self::Twice,
+            [_, signal, ..] => Self::Died {
+                signal: signal as i32,
+            },
         }
     }
 }
@@ -186,7 +195,8 @@ mod tests {
             },
             Message::done(1, Err(Errno::EIO)),
             Message::done(2, Ok(4096)),
-            Message::Died,
+            Message::Died { signal: 14 },
+            Message::Twice,
         ];
         for message in messages {
             send(&a, &message).unwrap();

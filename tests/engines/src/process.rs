@@ -30,14 +30,14 @@ pub(crate) fn fork() -> Result<Fork, Error> {
     }
 }
 
-/// Waits for a child; its exit code, none if it was killed or is not there.
+/// Waits for a child; the signal that killed it, none if it ended by itself or is not there.
 pub(crate) fn wait(child: i32) -> Option<i32> {
     let mut status = 0;
     loop {
         // SAFETY: `status` is valid for writing.
         let got = unsafe { libc::waitpid(child, &mut status, 0) };
         if got == child {
-            return libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
+            return libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
         }
         if Errno::last() != Errno::EINTR {
             return None;
@@ -51,7 +51,10 @@ pub(crate) fn die_with_parent() {
     unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
 }
 
-/// The calling process is killed after a time, whatever it is doing.
+/// What kills a process that was to be killed.
+pub(crate) const DOOM: i32 = libc::SIGALRM;
+
+/// The calling process is killed by [`DOOM`] after a time, whatever it is doing.
 pub(crate) fn die_after(time: Duration) {
     let value = libc::timeval {
         tv_sec: time.as_secs() as libc::time_t,
@@ -66,7 +69,7 @@ pub(crate) fn die_after(time: Duration) {
     };
     // SAFETY: `timer` is a valid structure; without a handler the signal kills.
     unsafe {
-        libc::signal(libc::SIGALRM, libc::SIG_DFL);
+        libc::signal(DOOM, libc::SIG_DFL);
         libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut());
     }
 }

@@ -111,6 +111,15 @@ pub trait Queue: Send {
     /// If the queue itself is broken.
     fn reap(&mut self, wait: Duration, out: &mut Vec<Completion>) -> Result<(), Error>;
 
+    /// Waits so long, and looks whether the kernel tells of the end of a request that nobody waits for
+    /// any more. To be called when nothing is outstanding.
+    ///
+    /// # Errors
+    /// [`Error::Twice`] if it does; or if the queue itself is broken.
+    fn linger(&mut self, _wait: Duration) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// The process that makes the system calls, if it is another one.
     fn worker(&self) -> Option<Arc<WorkerId>> {
         None

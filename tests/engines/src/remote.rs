@@ -7,6 +7,10 @@
 //!
 //! A request that the dead one had is gone with the error `EOWNERDEAD`: the kernel lets a process end
 //! only when its requests have ended, so that it may have happened or not, but does not happen later.
+//! One that was not to die, or not so, is nothing that may happen: an oops kills like that.
+//!
+//! A process that forks does the I/O in private memory, and copies from and to what both share: shared
+//! memory is not copied on write, so that a fork could not do it harm.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -18,6 +22,7 @@ use crate::buffer::Buffer;
 use crate::errno::Errno;
 use crate::error::Error;
 use crate::kind::Kind;
+use crate::memory::Memory;
 use crate::message::{Message, pair, readable, receive, send};
 use crate::process::{self, Fork};
 use crate::queue::{Completion, Op, Queue, Rejected, Request};
@@ -29,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long the process waits for a completion before it looks for new requests.
 const TURN: Duration = Duration::from_millis(1);
+
+/// How long after its last completion the process looks for one more.
+const LINGER: Duration = Duration::from_millis(50);
 
 /// What the process does to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +80,8 @@ pub struct Remote {
     /// Requests of an earlier process are none of the present one's.
     generation: u64,
     refused: Vec<Completion>,
+    /// Whether it is meant to be killed.
+    doomed: bool,
 }
 
 /// The number of the process that does the I/O, which changes when it is replaced.
@@ -123,6 +133,7 @@ impl Remote {
             slots: Slots::new(depth),
             generation: 0,
             refused: Vec::new(),
+            doomed: matches!(job.fate, Fate::Die(_)),
         };
         remote.hello(job.kind)?;
         Ok(remote)
@@ -148,7 +159,10 @@ impl Remote {
             Message::Done { slot, result } => {
                 out.push(self.slots.end(slot, Errno::decode(result))?);
             }
-            Message::Died => {
+            Message::Died { signal } if !self.doomed || signal != process::DOOM => {
+                return Err(Error::Killed(signal));
+            }
+            Message::Died { .. } => {
                 self.generation += 1;
                 for slot in 0..self.slots.depth() {
                     if self.slots.get(slot).is_some() {
@@ -156,6 +170,7 @@ impl Remote {
                     }
                 }
             }
+            Message::Twice => return Err(Error::Twice),
             Message::Ready { .. } | Message::Do { .. } => {}
         }
         Ok(())
@@ -229,6 +244,19 @@ impl Queue for Remote {
         Ok(())
     }
 
+    fn linger(&mut self, wait: Duration) -> Result<(), Error> {
+        // The process lingers by itself; it needs a moment to say what it saw.
+        let mut wait = wait + LINGER;
+        while readable(&self.socket, wait)? {
+            let Some(message) = receive(&self.socket)? else {
+                break;
+            };
+            self.take(message, &mut Vec::new())?;
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+
     fn worker(&self) -> Option<Arc<WorkerId>> {
         Some(Arc::clone(&self.worker))
     }
@@ -254,9 +282,10 @@ fn supervise(job: &Job<'_>, socket: &OwnedFd, region: &Arc<Region>, id: &AtomicI
                 work(job, socket, region, generation);
             }
             Ok(Fork::Parent(child)) => {
-                let killed = process::wait(child).is_none();
+                let killed = process::wait(child);
                 id.store(0, Ordering::SeqCst);
-                if !killed || send(socket, &Message::Died).is_err() {
+                let told = killed.map(|signal| send(socket, &Message::Died { signal }));
+                if !matches!(told, Some(Ok(()))) {
                     crate::signals::exit_now(0);
                 }
             }
@@ -277,8 +306,11 @@ fn work(job: &Job<'_>, socket: &OwnedFd, region: &Arc<Region>, generation: u64) 
         crate::signals::exit_now(1);
     }
     if let Ok(queue) = opened {
-        // Whatever goes wrong here, the other end notices that nobody answers.
-        let _ = serve(job, socket, region, generation, queue);
+        let served = serve(job, socket, region, generation, queue);
+        // Whatever else goes wrong here, the other end notices that nobody answers.
+        if matches!(served, Err(Error::Twice)) {
+            let _ = send(socket, &Message::Twice);
+        }
     }
     crate::signals::exit_now(0)
 }
@@ -292,10 +324,20 @@ fn serve(
     mut queue: Box<dyn Queue>,
 ) -> Result<(), Error> {
     let (mut forked, mut doomed) = (Instant::now(), false);
+    let mut memory = match job.fate {
+        Fate::Fork(_) => Memory::private(job.depth.max(1), job.longest)?,
+        Fate::Live | Fate::Die(_) => Memory::Shared,
+    };
     let mut done = Vec::new();
+    // Whether it was seen that nothing comes any more.
+    let mut silent = true;
     loop {
         let idle = queue.in_flight() == 0;
-        let wait = if idle { Duration::MAX } else { Duration::ZERO };
+        let wait = match (idle, silent) {
+            (true, true) => Duration::MAX,
+            (true, false) => LINGER,
+            (false, _) => Duration::ZERO,
+        };
         if queue.in_flight() < queue.depth() && readable(socket, wait)? {
             let Some(message) = receive(socket)? else {
                 return Ok(());
@@ -309,8 +351,14 @@ fn serve(
                     }
                 }
                 // There is room: its depth is that of the other end.
-                let _ = queue.submit(request);
+                let _ = queue.submit(memory.lend(request));
+                silent = false;
             }
+            continue;
+        }
+        if idle {
+            queue.linger(Duration::ZERO)?;
+            silent = true;
             continue;
         }
         queue.flush()?;
@@ -323,6 +371,7 @@ fn serve(
         queue.reap(TURN, &mut done)?;
         for completion in done.drain(..) {
             let message = Message::done(completion.id, completion.result);
+            memory.give_back(completion);
             send(socket, &message).map_err(|errno| Error::Call {
                 call: "send",
                 errno,

@@ -31,6 +31,12 @@ pub fn catch_stop() {
     }
 }
 
+/// From now on a write beyond the limit of the size of files fails with `EFBIG`, and kills nobody.
+pub fn survive_file_limit() {
+    // SAFETY: ignoring a signal installs no handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
 /// Whether somebody before us has said that this signal is of no interest.
 pub(crate) fn keeps_ignoring(signal: i32) -> bool {
     // SAFETY: `sigaction` is plain data for which all zeroes are valid.

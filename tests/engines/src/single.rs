@@ -66,3 +66,31 @@ pub(crate) fn uninterrupted(
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use crate::buffer::Buffer;
+    use crate::file::File;
+    use crate::queue::{Op, Request};
+
+    /// A read of that page.
+    pub(crate) fn request(id: usize) -> Request {
+        Request {
+            id,
+            op: Op::Read,
+            offset: 0,
+            len: 4096,
+            buffer: Buffer::new(4096, 4096).unwrap(),
+        }
+    }
+
+    /// A file of a page that has no name any more.
+    pub(crate) fn scratch(name: &str) -> File {
+        let name = format!("engines-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let file = File::create(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        file.set_len(4096).unwrap();
+        file
+    }
+}

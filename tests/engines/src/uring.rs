@@ -28,7 +28,7 @@ const IDLE: u32 = 2;
 const SPARE: usize = 8;
 
 /// Set in the user data of what is linked to a request and is no request itself.
-const COMPANION: u64 = 1 << 32;
+const COMPANION: u64 = 1 << 63;
 
 /// A ring for one file.
 ///
@@ -44,7 +44,7 @@ pub(crate) struct Uring {
     /// Slots that are not in the submission queue yet.
     waiting: Vec<usize>,
     /// What became of requests whose companion has not ended.
-    halves: HashMap<usize, Result<usize, Errno>>,
+    halves: HashMap<usize, (bool, Result<usize, Errno>)>,
     /// Registered memory, by address.
     regions: HashMap<usize, (u16, Arc<Region>)>,
     /// Whether the kernel still has to be told who submits.
@@ -132,7 +132,7 @@ impl Uring {
             Ring::Async => Flags::ASYNC,
             _ => Flags::empty(),
         };
-        Some(entry.flags(flags).user_data(slot as u64))
+        Some(entry.flags(flags).user_data(self.slots.token(slot)))
     }
 
     /// Puts an entry into the submission queue, which the kernel empties when it is full.
@@ -159,7 +159,7 @@ impl Uring {
         }
         let follows = next.is_some_and(|next| op(next) == Some(Op::Read));
         let sync = opcode::Fsync::new(types::Fd(self.file.fd())).flags(types::FsyncFlags::DATASYNC);
-        let sync = sync.build().user_data(slot as u64 | COMPANION);
+        let sync = sync.build().user_data(self.slots.token(slot) | COMPANION);
         let sync = sync.flags(if follows {
             Flags::IO_LINK
         } else {
@@ -196,19 +196,19 @@ impl Uring {
             ..
         } = self;
         for event in ring.completion() {
-            let slot = (event.user_data() & !COMPANION) as usize;
+            let slot = slots.slot(event.user_data() & !COMPANION)?;
             let mut result = Errno::decode(event.result().into());
             let writes = slots.get(slot).is_some_and(|r| r.op == Op::Write);
             if *way == Ring::Linked && writes {
-                let Some(other) = halves.remove(&slot) else {
-                    halves.insert(slot, result);
-                    continue;
-                };
                 let companion = event.user_data() & COMPANION != 0;
-                let (write, sync) = if companion {
-                    (other, result)
-                } else {
-                    (result, other)
+                let (write, sync) = match (halves.remove(&slot), companion) {
+                    (None, _) => {
+                        halves.insert(slot, (companion, result));
+                        continue;
+                    }
+                    (Some((false, write)), true) => (write, result),
+                    (Some((true, sync)), false) => (result, sync),
+                    _ => return Err(Error::Twice),
                 };
                 // After a short write the chain is cut; that is no failure of the sync.
                 result = match sync {
@@ -300,6 +300,15 @@ impl Queue for Uring {
         self.enter(1, wait)?;
         self.collect(out)
     }
+
+    fn linger(&mut self, wait: Duration) -> Result<(), Error> {
+        std::thread::sleep(wait);
+        if !self.dormant {
+            // Some rings put completions where they are seen only when somebody asks.
+            self.enter(1, Duration::ZERO)?;
+        }
+        self.collect(&mut Vec::new())
+    }
 }
 
 impl Drop for Uring {
@@ -316,6 +325,41 @@ impl Drop for Uring {
             self.slots.leak();
             std::mem::forget(std::mem::take(&mut self.vectors));
             std::mem::forget(std::mem::take(&mut self.regions));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::single::tests::{request, scratch};
+
+    #[test]
+    fn a_second_completion_is_noticed_when_nothing_is_outstanding() {
+        for way in [Ring::Plain, Ring::Sqpoll, Ring::Linked, Ring::Defer] {
+            let Ok(mut queue) = Uring::new(scratch(&format!("{way:?}")), 2, way) else {
+                eprintln!("skipped: {way:?} is not available here");
+                continue;
+            };
+            queue.linger(Duration::ZERO).unwrap();
+            queue.submit(request(0)).unwrap();
+            let token = queue.slots.token(0);
+            let mut done = Vec::new();
+            while queue.in_flight() > 0 {
+                queue.reap(Duration::from_secs(1), &mut done).unwrap();
+            }
+            queue.linger(Duration::ZERO).unwrap();
+            let ghost = opcode::Nop::new().build().user_data(token);
+            queue.push(&ghost).unwrap();
+            queue.enter(0, Duration::ZERO).unwrap();
+            let lingered = queue.linger(Duration::from_millis(50));
+            assert!(
+                matches!(lingered, Err(Error::Twice)),
+                "{way:?} {lingered:?}"
+            );
+            // It is told once, and does not keep the ring from being closed.
+            queue.linger(Duration::ZERO).unwrap();
         }
     }
 }

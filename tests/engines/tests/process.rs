@@ -7,7 +7,7 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{BLOCK, LEN, Scratch, drain, read, request, write};
+use common::{BLOCK, LEN, Scratch, drain, read, request, skipped, write};
 use engines::{Errno, Error, Fate, Job, Kind, Op, Queue, Remote};
 
 fn start(kind: Kind, scratch: &Scratch, fate: Fate) -> Option<Remote> {
@@ -22,7 +22,7 @@ fn start(kind: Kind, scratch: &Scratch, fate: Fate) -> Option<Remote> {
     match Remote::start(&job) {
         Ok(remote) => Some(remote),
         Err(error @ Error::Unavailable { .. }) => {
-            eprintln!("{kind}: {error}");
+            skipped(&format!("{kind}: {error}"));
             None
         }
         Err(error) => panic!("{kind}: {error}"),

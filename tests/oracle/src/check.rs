@@ -48,6 +48,11 @@ impl History {
 }
 
 impl History {
+    /// What the filesystem is held to.
+    pub fn profile(&self) -> Profile {
+        self.config.profile
+    }
+
     /// How much an old or a torn value weighs at a place: it may be a collision on a filesystem that
     /// does not promise otherwise.
     pub fn severity_at(&self, offset: u64) -> Severity {
@@ -290,7 +295,7 @@ impl Judge<'_> {
             let word = self.history.key.encode(w.record.tag, w.origin(at));
             let same = equal_bytes(raw, word);
             of_known |= same;
-            if self.cell.is_legal(w, self.read.start, at) {
+            if w.record.start < self.read.end && self.cell.is_legal(w, self.read.start, at) {
                 of_legal |= same;
             }
         }

@@ -217,18 +217,19 @@ impl History {
             sizes.begin_write(start, offset + len, || self.readers.horizon(&self.clock));
         }
         let record = Arc::new(Record::new(tag, sequence, mode, words, start));
-        self.add(&record);
+        self.add(&record, &layout);
         drop(layout);
         let key = self.key;
         Ok(Write { record, key })
     }
 
     /// Puts a new record into the cells that it touches.
-    fn add(&self, record: &Arc<Record>) {
+    fn add(&self, record: &Arc<Record>, layout: &Layout) {
         let mut horizon = None;
         for nth in self.cells_of(&record.words) {
             self.lock(nth).add(record, &self.cell_words(nth), || {
-                *horizon.get_or_insert_with(|| self.readers.horizon(&self.clock))
+                let now = || layout.horizon(self.readers.horizon(&self.clock));
+                *horizon.get_or_insert_with(now)
             });
         }
     }
@@ -282,7 +283,7 @@ impl History {
         }
         self.cut.store(true, Ordering::Relaxed);
         let record = Arc::new(Record::cut(change, change.cut(limit), start));
-        self.add(&record);
+        self.add(&record, &layout);
         Ok(Changing { record, change })
     }
 

@@ -36,6 +36,12 @@ impl Layout {
         self.moved = true;
     }
 
+    /// Before when a write must have ended to hide others for good, as far as readers are concerned
+    /// before `readers`. One that meets a shift may turn out to be elsewhere.
+    pub(crate) fn horizon(&self, readers: Ordinal) -> Ordinal {
+        self.under_way.map_or(readers, |start| readers.min(start))
+    }
+
     /// Whether a read overlapped a shift.
     pub(crate) fn disturbs(&self, read: &Read) -> bool {
         self.lost

@@ -42,17 +42,6 @@ impl SizeTracker {
     pub fn is_legal(&self, least: u64, size: u64) -> bool {
         least <= size && size <= self.announced.load(Ordering::SeqCst)
     }
-
-    /// Whether a read of `len` bytes at `offset` may return `got`, with `least` as above.
-    pub fn is_legal_count(&self, least: u64, offset: u64, len: u64, got: u64) -> bool {
-        let must = least.saturating_sub(offset).min(len);
-        let may = self
-            .announced
-            .load(Ordering::SeqCst)
-            .saturating_sub(offset)
-            .min(len);
-        must <= got && got <= may
-    }
 }
 
 #[cfg(test)]
@@ -69,14 +58,5 @@ mod tests {
         assert!(!size.is_legal(least, 201));
         size.end_write(200);
         assert!(!size.is_legal(size.least(), 100));
-    }
-
-    #[test]
-    fn a_read_is_short_only_at_the_end() {
-        let size = SizeTracker::new(300);
-        assert!(size.is_legal_count(300, 0, 512, 300));
-        assert!(!size.is_legal_count(300, 0, 512, 299));
-        assert!(!size.is_legal_count(300, 0, 512, 512));
-        assert!(size.is_legal_count(300, 512, 512, 0));
     }
 }

@@ -6,18 +6,10 @@
 mod common;
 
 use oracle::word::mix;
-use oracle::{Class, Key, Profile, Severity, Tag};
+use oracle::{Class, Key, Mode, Outcome, Profile, Severity, Tag};
 use proptest::prelude::*;
 
-use common::{Ended, RUN, WORDS, play, setups, turns};
-
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
+use common::{Ended, LATER, RUN, WORDS, cases, play, setups, turns};
 
 /// Puts `word` at `at` of an otherwise legal read and demands one finding of that class there.
 fn inject(read: &Ended<'_>, at: u64, word: u64, class: Class) -> Result<(), TestCaseError> {
@@ -116,6 +108,36 @@ proptest! {
             let (new, old) = (read.key.encode(*new, at), read.key.encode(*old, at));
             // The old check: the bytes of an old tag can often be put together from legal ones.
             inject(&read, at, (old & 0xFFFF_FFFF) | (new & !0xFFFF_FFFF), Class::Torn)
+        })?;
+    }
+
+    /// No byte of a read comes from a write that began after it had ended.
+    #[test]
+    fn torn_with_the_future(setup in setups(), turns in turns(90)) {
+        let mut earlier: Vec<(u64, u64)> = Vec::new();
+        play(&setup, &turns, Profile::Strict, |read| {
+            let at = place(&read);
+            let write = read.history.begin_write(LATER, Mode::Direct, at * 8, 8).unwrap();
+            let future = write.word(0);
+            let (legal, _) = read.rules.split(at, read.began, read.now);
+            let mut legal: Vec<u64> = legal.iter().map(|tag| read.key.encode(*tag, at)).collect();
+            let Some(now) = legal.last().copied() else {
+                return Ok(());
+            };
+            // What was injected before may show in this read: it was not refused.
+            legal.extend(earlier.iter().filter(|(place, _)| *place == at).map(|(_, word)| *word));
+            earlier.push((at, future));
+            let word = (future & 0xFFFF_FFFF) | (now & !0xFFFF_FFFF);
+            let byte = |word: u64, nth: u32| (word >> (8 * nth)) & 0xFF;
+            let chance = (0..8).all(|nth| legal.iter().any(|one| byte(*one, nth) == byte(word, nth)));
+            if !chance {
+                let mut words = read.legal_words();
+                words[(at - read.words.start) as usize] = word;
+                let tally = read.check(&words);
+                prop_assert_eq!(tally.events(Severity::Violation, Class::Torn), 1, "{:?}", tally.findings());
+            }
+            read.history.end_write(&write, Outcome::Failed);
+            Ok(())
         })?;
     }
 

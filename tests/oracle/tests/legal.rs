@@ -11,15 +11,7 @@ use std::time::{Duration, Instant};
 use oracle::{Config, History, Mode, Outcome, Profile, Tally};
 use proptest::prelude::*;
 
-use common::{play, setups, turns};
-
-fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig {
-        cases,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    }
-}
+use common::{cases, play, setups, turns};
 
 proptest! {
     #![proptest_config(cases(20_000))]

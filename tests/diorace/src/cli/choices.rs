@@ -66,7 +66,8 @@ pub struct Choices {
     pub seed: Option<u64>,
 
     /// Only these threads of a scenario, separated by commas: ENGINE, or ENGINE:ROLE as the report
-    /// names them, for example `libaio:write,mmap`.
+    /// names them, for example `libaio:write,mmap`. Those that change or clone the file (`changes`,
+    /// `clone`) cannot be chosen: they always take part.
     #[arg(long, value_name = "ENGINE[:ROLE]", value_delimiter = ',')]
     #[serde(default)]
     pub engines: Vec<String>,
@@ -75,7 +76,8 @@ pub struct Choices {
     #[arg(long, value_enum, default_value_t = ProfileArg::Auto)]
     pub profile: ProfileArg,
 
-    /// Size of the file, for example 8M; each scenario has a default.
+    /// Size of the file, for example 8M; each scenario has a default. Most need a least size or a
+    /// multiple of something, and for some it is of no effect: the report says so.
     #[arg(long, value_parser = bytes, value_name = "BYTES")]
     pub size: Option<u64>,
 
@@ -97,7 +99,8 @@ pub struct Choices {
     #[serde(default)]
     pub operations: Option<u64>,
 
-    /// Every writer and reader in a process of its own, in place of a thread.
+    /// Every writer and reader in a process of its own, in place of a thread. `one-descriptor` is
+    /// skipped, and scenarios with a loop of their own keep to threads.
     #[arg(long)]
     #[serde(default)]
     pub processes: bool,
@@ -118,6 +121,7 @@ impl Choices {
             duration: Duration::from_secs_f64(self.duration),
             grace: Duration::from_secs_f64(self.grace),
             seed,
+            run: 0,
             size: self.size,
             threads: self.threads.map(usize::from),
             depth: self.depth.map(usize::from),

@@ -35,9 +35,11 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Exit codes:
   0  everything that was read was legal
-  1  a violation: content, size or a hang that nothing excuses
+  1  a violation: content, a size, a hang, a request that completed twice, an error of fsync
+     that nothing excuses, or a complaint of the kernel
   2  a collision: direct and cached I/O got in each other's way where the filesystem does not
-     promise otherwise, or it refused a request
+     promise otherwise, or it refused a request (under --profile strict: or a request failed
+     though nothing explains it)
   3  the environment lacks something, so nothing can be said
   4  the tool itself failed, or was called wrongly
 
@@ -119,7 +121,8 @@ pub struct RunArgs {
     pub minimise: bool,
 
     /// Seconds after which --minimise is content with what it has.
-    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, default_value_t = 600.0)]
+    #[arg(long, value_name = "SECONDS", value_parser = parse::seconds, default_value_t = 600.0,
+          requires = "minimise")]
     pub budget: f64,
 
     /// Record every request in this file, for `diorace replay`.
@@ -245,19 +248,48 @@ pub fn explain(error: &clap::Error) -> Status {
         let _ = error.print();
         return Status::Legal;
     }
-    let text = error.render().to_string();
-    let lines = text.lines().take_while(|line| !line.starts_with("Usage:"));
-    let lines = lines.map(str::trim).filter(|line| !line.is_empty());
-    let line = lines.collect::<Vec<_>>().join(" ");
-    let line = line.trim_start_matches("error: ");
-    let line = line.trim_end_matches(" For more information, try '--help'.");
+    let line = one_line(&error.render().to_string());
     eprintln!("diorace: {line} (see --help)");
     Status::Tool
+}
+
+/// What an error says, without how to use what instead.
+fn one_line(text: &str) -> String {
+    let lines = text.lines().take_while(|line| !line.starts_with("Usage:"));
+    let lines = lines.map(str::trim).filter(|line| !line.is_empty());
+    let lines = lines.filter(|line| !line.starts_with("For more information"));
+    let mut all = String::new();
+    for line in lines {
+        let goes_on = all.is_empty() || all.ends_with(':') || line.starts_with('[');
+        match (all.is_empty(), goes_on) {
+            (true, _) => {}
+            (false, true) => all.push(' '),
+            (false, false) => all.push_str("; "),
+        }
+        all.push_str(line.trim_start_matches("error: "));
+    }
+    all
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_one_line_of_sentences() {
+        let said = |args: &[&str]| {
+            let error = Cli::try_parse_from(args).unwrap_err();
+            one_line(&error.render().to_string())
+        };
+        assert_eq!(
+            said(&["diorace", "doctro"]),
+            "unrecognized subcommand 'doctro'; tip: a similar subcommand exists: 'doctor'"
+        );
+        assert_eq!(
+            said(&["diorace", "run"]),
+            "the following required arguments were not provided: <DIR>"
+        );
+    }
 
     #[test]
     fn the_definition_is_consistent() {

@@ -6,8 +6,8 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use crate::cli::CompareArgs;
+use crate::report::Report;
 use crate::report::compare::{Column, render, status};
-use crate::report::{Report, SCHEMA, VERSION};
 use crate::status::{Status, say};
 
 /// Puts results side by side. The verdict is that of the columns that were held to strict rules, or
@@ -29,14 +29,5 @@ fn read(column: &str) -> Result<Column> {
         bail!("\"{column}\" is not LABEL=FILE");
     };
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
-    let report: Report = serde_json::from_str(&text)
-        .with_context(|| format!("{path} is no result of diorace run"))?;
-    if report.schema != SCHEMA || report.version > VERSION {
-        bail!(
-            "{path} was written in format {} {}",
-            report.schema,
-            report.version
-        );
-    }
-    Ok((label.to_owned(), report))
+    Ok((label.to_owned(), Report::parse(&text, path)?))
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! `diorace doctor`
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use anyhow::Result;
@@ -92,8 +93,10 @@ fn render(report: &Report) -> String {
 fn verdict(report: &Report) -> &'static str {
     let cut = report.interrupted;
     match report.status {
-        Status::Violation => {
-            "AFFECTED, badly: content was wrong where no mixing of modes excuses it."
+        Status::Violation => "AFFECTED, badly: what follows is excused by no mixing of modes.",
+        Status::Collision if report.scenarios.iter().all(|s| unharmed(&s.collisions)) => {
+            "AFFECTED: when direct and cached I/O meet in the same pages, requests were refused or fsync reported \
+             errors. No wrong content was seen."
         }
         Status::Collision => {
             "AFFECTED: when direct and cached I/O meet in the same pages, data that were acknowledged got lost, \
@@ -104,6 +107,11 @@ fn verdict(report: &Report) -> &'static str {
         Status::Lacking => "Nothing could be tested.",
         Status::Tool => "The examination itself failed.",
     }
+}
+
+/// Whether nothing but errors of fsync was counted.
+fn unharmed(collisions: &BTreeMap<String, u64>) -> bool {
+    collisions.keys().all(|class| class == "fsync")
 }
 
 fn wrong(out: &mut String, s: &ScenarioReport) {
@@ -141,6 +149,7 @@ fn meaning(class: &str) -> String {
         "size" => "the file had a size that no write explains",
         "fsync" => "fsync reported an error: the page cache could not be kept in step",
         "hang" => "a request did not come back",
+        "twice" => "a request completed twice",
         "kernel" => "the kernel complained (see its log)",
         other => return other.to_owned(),
     }

@@ -5,12 +5,13 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use engines::signals;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::cli::RunArgs;
+use crate::cli::{Choices, RunArgs};
+use crate::commands::outputs;
 use crate::commands::session::fresh_seed;
 use crate::commands::trial::Trials;
 use crate::place::Place;
@@ -37,7 +38,9 @@ pub struct RepeatReport {
     command: String,
     /// The verdict of all runs together.
     status: Status,
-    /// Each run.
+    /// Why there are fewer runs than were asked for, if one of them left no result.
+    failure: Option<String>,
+    /// Each run that left a result.
     runs: Vec<Once>,
     /// Runs that found a violation.
     violation: Estimate,
@@ -59,6 +62,15 @@ struct Once {
 /// Runs many times and says how often and how soon something is found.
 pub fn repeat(args: &RunArgs, times: u32) -> Result<Status> {
     let place = Place::find(&args.dir)?;
+    outputs::prepare(&args.outputs)?;
+    let done = race(args, times, place);
+    if done.is_err() {
+        outputs::discard(&args.outputs);
+    }
+    done
+}
+
+fn race(args: &RunArgs, times: u32, place: Place) -> Result<Status> {
     let json_to_stdout = args.outputs.json.as_deref() == Some(Path::new("-"));
     let tell = |text: &str| {
         if !args.quiet && !json_to_stdout {
@@ -66,43 +78,88 @@ pub fn repeat(args: &RunArgs, times: u32) -> Result<Status> {
         }
     };
     let mut choices = args.choices.clone();
-    let seed = choices.seed.unwrap_or_else(fresh_seed);
-    choices.seed = Some(seed);
+    choices.seed.get_or_insert_with(fresh_seed);
     let command = choices.command(&place.path);
     let trials = Trials::new(&args.dir)?;
-    let mut runs = Vec::new();
-    for nth in 0..times {
-        choices.seed = Some(seed + u64::from(nth));
-        let report = trials.run(&choices)?;
-        let cut = report.interrupted;
-        let run = Once::new(&report);
-        tell(&format!("{:>4}/{times}  {}\n", nth + 1, run.line(&report)));
-        if !cut || run.status == Status::Violation {
-            runs.push(run);
-        }
-        if cut || signals::stop_asked() {
-            tell("stopped by a signal: the figures are those of the runs before it\n");
-            break;
-        }
-    }
-    let all: Vec<_> = runs.iter().map(|run| run.status).collect();
-    let estimate = |first: fn(&Once) -> Option<f64>| {
-        let seen: Vec<_> = runs.iter().map(|run| (first(run), run.seconds)).collect();
-        Estimate::new(&seen)
-    };
-    let report = RepeatReport {
-        schema: SCHEMA.to_owned(),
-        version: 1,
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        place,
-        command,
-        status: Status::combine(&all),
-        violation: estimate(|run| run.first_violation)?,
-        collision: estimate(|run| run.first_collision)?,
-        runs,
-    };
+    let series = Series::make(choices, times, tell, |choices| trials.run(choices));
+    let report = series.report(place, command)?;
     finish(args, &report, json_to_stdout)?;
     Ok(report.status)
+}
+
+/// Runs one after the other.
+#[derive(Debug, Default)]
+struct Series {
+    runs: Vec<Once>,
+    /// What kept the last one from leaving a result, if so.
+    failure: Option<Error>,
+}
+
+impl Series {
+    /// Makes them by `run`. One that leaves no result is the last, but takes along nothing that those
+    /// before it have found.
+    fn make(
+        mut choices: Choices,
+        times: u32,
+        tell: impl Fn(&str),
+        mut run: impl FnMut(&Choices) -> Result<Report>,
+    ) -> Self {
+        let mut series = Self::default();
+        let seed = choices.seed.unwrap_or_default();
+        for nth in 0..times {
+            choices.seed = Some(seed.wrapping_add(nth.into()));
+            let report = match run(&choices) {
+                Ok(report) => report,
+                Err(error) => {
+                    series.fail(error.context(format!("run {} of {times}", nth + 1)));
+                    break;
+                }
+            };
+            let cut = report.interrupted;
+            let once = Once::new(&report);
+            tell(&format!("{:>4}/{times}  {}\n", nth + 1, once.line(&report)));
+            if !cut || once.status == Status::Violation {
+                series.runs.push(once);
+            }
+            if cut || signals::stop_asked() {
+                tell("stopped by a signal: the figures are those of the runs before it\n");
+                break;
+            }
+        }
+        series
+    }
+
+    fn fail(&mut self, error: Error) {
+        eprintln!("diorace: {error:#}");
+        self.failure = Some(error);
+    }
+
+    fn status(&self) -> Status {
+        let runs = self.runs.iter().map(|run| run.status);
+        let all: Vec<_> = runs
+            .chain(self.failure.as_ref().map(Status::of_error))
+            .collect();
+        Status::combine(&all)
+    }
+
+    fn report(self, place: Place, command: String) -> Result<RepeatReport> {
+        let estimate = |first: fn(&Once) -> Option<f64>| {
+            let seen = self.runs.iter().map(|run| (first(run), run.seconds));
+            Estimate::new(&seen.collect::<Vec<_>>())
+        };
+        Ok(RepeatReport {
+            schema: SCHEMA.to_owned(),
+            version: 1,
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            place,
+            command,
+            status: self.status(),
+            violation: estimate(|run| run.first_violation)?,
+            collision: estimate(|run| run.first_collision)?,
+            failure: self.failure.map(|error| format!("{error:#}")),
+            runs: self.runs,
+        })
+    }
 }
 
 fn finish(args: &RunArgs, report: &RepeatReport, json_to_stdout: bool) -> Result<()> {
@@ -158,5 +215,57 @@ impl Once {
             }
         }
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use anyhow::anyhow;
+
+    use crate::report::samples;
+    use crate::status::Lacking;
+
+    /// The report of two runs, the first with a violation, or legal, and the second without a result.
+    fn broken(violation: bool, error: Error) -> RepeatReport {
+        let mut error = Some(error);
+        let mut seeds = Vec::new();
+        let series = Series::make(
+            samples::choices(7),
+            5,
+            |_| {},
+            |choices| {
+                seeds.extend(choices.seed);
+                if seeds.len() == 2 {
+                    return Err(error.take().unwrap());
+                }
+                let mut scenario = samples::legal("x");
+                if violation {
+                    scenario.violations.insert("stale".to_owned(), 1);
+                }
+                scenario.conclude();
+                Ok(samples::report("bare", vec![scenario]))
+            },
+        );
+        assert_eq!(seeds, [7, 8]);
+        series.report(samples::place(), "again".to_owned()).unwrap()
+    }
+
+    #[test]
+    fn a_run_without_a_result_takes_no_violation_along() {
+        let report = broken(true, Lacking("no room".into()).into());
+        assert_eq!((report.status, report.runs.len()), (Status::Violation, 1));
+        assert_eq!(report.violation.found, 1);
+        assert_eq!(report.failure.unwrap(), "run 2 of 5: no room");
+        let killed = broken(true, anyhow!("killed"));
+        assert_eq!(killed.status, Status::Violation);
+    }
+
+    #[test]
+    fn a_run_without_a_result_counts_as_a_scenario_would() {
+        let status = |error| broken(false, error).status;
+        assert_eq!(status(anyhow!("killed")), Status::Tool);
+        assert_eq!(status(Lacking("no room".into()).into()), Status::Legal);
     }
 }

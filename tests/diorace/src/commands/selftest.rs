@@ -14,6 +14,7 @@ use crate::bench::{Bench, Settings, Wanted};
 use crate::cli::{SelftestArgs, Until};
 use crate::liar::{Liar, LiarStore};
 use crate::race;
+use crate::race::STRANGER;
 use crate::race::plan::{ChangePlan, Rest, Way};
 use crate::report::ScenarioReport;
 use crate::report::table::list;
@@ -85,6 +86,7 @@ fn race(
         duration,
         grace: Duration::from_secs(30),
         seed,
+        run: seed,
         size: None,
         threads: None,
         depth: None,
@@ -106,12 +108,7 @@ fn race(
         page: 4096,
     };
     let arena = Arena::new(&env::temp_dir())?;
-    let bench = Bench {
-        settings: &settings,
-        arena: &arena,
-        geometry,
-        scenario: "selftest",
-    };
+    let bench = Bench::new(&settings, &arena, geometry, "selftest");
     let mut plan = scenarios::shared_pages(LEN, 1, &geometry);
     plan.disturbers.clear();
     if resized {
@@ -129,7 +126,7 @@ fn race(
         .for_each(|worker| worker.rest = Rest::default());
     let liar = RefCell::new(None);
     let report = race::on_any(&bench, &plan, |history| {
-        let new = Arc::new(Liar::new(history, lie, seed));
+        let new = Arc::new(Liar::new(history, lie, seed).beside(bench.key(STRANGER)));
         *liar.borrow_mut() = Some(Arc::clone(&new));
         Arc::new(LiarStore(new))
     })?;

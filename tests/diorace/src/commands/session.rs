@@ -62,6 +62,7 @@ impl Session {
         self.choices.seed.get_or_insert_with(fresh_seed);
         let mut settings = self.choices.settings(&place, self.live)?;
         settings.keep = self.keep;
+        settings.run = fresh_run();
         self.on_record(&place, &mut settings)?;
         outputs::prepare(&self.outputs)?;
         // Engines need many. Where no more are to be had, what does not fit says so itself.
@@ -71,6 +72,7 @@ impl Session {
             return Ok(self.bury(end));
         }
         signals::catch_stop();
+        signals::survive_file_limit();
         let report = self.report(place, &settings);
         let done = self.scenarios(chosen, &settings, report, text);
         if done.is_err() {
@@ -168,6 +170,7 @@ impl Session {
             program: env!("CARGO_PKG_VERSION").to_owned(),
             profile: profile.to_owned(),
             seed: settings.seed,
+            run: settings.run,
             command: match &self.command {
                 Some(command) => command.clone(),
                 None => self.choices.command(&place.path),
@@ -227,7 +230,12 @@ fn now() -> Duration {
 
 /// Short enough to be typed again.
 pub fn fresh_seed() -> u64 {
-    mix(now().as_nanos() as u64 ^ u64::from(process::id())) % 1_000_000
+    fresh_run() % 1_000_000
+}
+
+/// Another one for each run; of so many bits that every reader of JSON keeps all of them.
+fn fresh_run() -> u64 {
+    mix(now().as_nanos() as u64 ^ u64::from(process::id())) >> 11
 }
 
 /// Runs a scenario. What the environment lacks for it is a result, and so is a failure: it must not
@@ -246,23 +254,15 @@ fn one(
     {
         settings.duration = settings.duration.saturating_mul(SLOWER);
     }
-    let bench = Bench {
-        settings: &settings,
-        arena,
-        geometry,
-        scenario: scenario.name,
-    };
-    let report = match scenario.run(&bench) {
-        Err(error) if Status::of_error(&error) == Status::Lacking => {
-            let mut why = format!("{error:#}");
-            if why.contains("EMFILE") {
-                why += " (more open files are needed: ulimit -n)";
-            }
-            ScenarioReport::skipped(scenario.name, why)
-        }
-        Err(error) => ScenarioReport::failed(scenario.name, format!("{error:#}")),
+    let bench = Bench::new(&settings, arena, geometry, scenario.name);
+    let mut report = match scenario.run(&bench) {
+        Err(error) => match Status::lack(&error) {
+            Some(why) => ScenarioReport::skipped(scenario.name, why),
+            None => ScenarioReport::failed(scenario.name, format!("{error:#}")),
+        },
         Ok(report) => report,
     };
+    report.notes.extend(bench.other_size());
     for failure in &report.failures {
         eprintln!("diorace: scenario {}: {failure}", scenario.name);
     }

@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct Crew<T> {
     stop: Arc<AtomicBool>,
     pulses: Vec<Arc<Pulse>>,
-    threads: Vec<JoinHandle<Result<T>>>,
+    threads: Vec<JoinHandle<(T, Result<()>)>>,
     made: AtomicUsize,
     log: Option<Arc<Log>>,
     script: Option<(Arc<Script>, &'static str)>,
@@ -40,18 +40,46 @@ const STOPPED: Duration = Duration::from_secs(2);
 /// noticed at the end of the race at the latest, when the others have stopped.
 const PATIENCE: u32 = 5;
 
+/// Those who do not hang may take so long to stop when somebody does, or when there is no race.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// How a race ended.
 #[derive(Debug)]
-pub enum Ending<T> {
-    /// Every thread returned; those that could not go on have an error.
-    Joined {
-        /// What the others found.
-        results: Vec<T>,
-        /// Why they could not.
-        errors: Vec<anyhow::Error>,
-    },
-    /// Some did not.
-    Hung(Vec<String>),
+pub struct Ending<T> {
+    /// What each thread that returned has found, before an error as well.
+    pub results: Vec<T>,
+    /// Why some could not go on.
+    pub errors: Vec<anyhow::Error>,
+    /// Who did not return, and where they are.
+    pub hung: Vec<String>,
+}
+
+/// That a thread is there. When it is not any more nobody takes its last request for one that hangs,
+/// and if it could not go on the others stop.
+struct Presence {
+    pulse: Arc<Pulse>,
+    stop: Arc<AtomicBool>,
+    went_well: bool,
+}
+
+impl Presence {
+    fn new(pulse: Arc<Pulse>, stop: Arc<AtomicBool>) -> Self {
+        pulse.enter(signals::thread_id());
+        Self {
+            pulse,
+            stop,
+            went_well: false,
+        }
+    }
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        if !self.went_well {
+            self.stop.store(true, Ordering::SeqCst);
+        }
+        self.pulse.leave();
+    }
 }
 
 /// Knows for how long nobody could have run: after Ctrl-Z, or while the machine slept.
@@ -120,7 +148,7 @@ impl Progress {
     }
 }
 
-impl<T: Send + 'static> Crew<T> {
+impl<T: Default + Send + 'static> Crew<T> {
     /// Nobody yet.
     pub fn new() -> Self {
         Self {
@@ -169,20 +197,21 @@ impl<T: Send + 'static> Crew<T> {
         &self.pulses
     }
 
-    /// Starts a thread.
+    /// Starts a thread. What it finds counts even if it fails afterwards.
     pub fn start(
         &mut self,
         pulse: Arc<Pulse>,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut T) -> Result<()> + Send + 'static,
     ) -> Result<()> {
-        let mine = Arc::clone(&pulse);
+        let (mine, stop) = (Arc::clone(&pulse), self.stop());
         let name = format!("{} {}", pulse.role.name(), pulse.engine);
         let thread = thread::Builder::new().name(name).spawn(move || {
             signals::block_stop();
-            mine.enter(signals::thread_id());
-            let result = work();
-            mine.leave();
-            result
+            let mut presence = Presence::new(mine, stop);
+            let mut found = T::default();
+            let result = work(&mut found);
+            presence.went_well = result.is_ok();
+            (found, result)
         });
         let thread = thread.map_err(|error| {
             let what = "no more threads can be had (see RLIMIT_NPROC, RLIMIT_AS, pids.max)";
@@ -196,11 +225,25 @@ impl<T: Send + 'static> Crew<T> {
     /// Lets the threads race until the time is up, one of them fails, all have returned, or a signal
     /// asks to stop; then waits for them. `look` is called now and then meanwhile, and may end it.
     pub fn race(
-        self,
+        mut self,
+        duration: Duration,
+        grace: Duration,
+        look: impl FnMut(&[Arc<Pulse>], Duration) -> ControlFlow<()>,
+    ) -> Ending<T> {
+        let hung = self.watch(duration, grace, look);
+        if !hung.is_empty() {
+            self.dismiss();
+        }
+        self.collect(hung)
+    }
+
+    /// Watches the threads until all have returned, or some hang: these are described.
+    fn watch(
+        &self,
         duration: Duration,
         grace: Duration,
         mut look: impl FnMut(&[Arc<Pulse>], Duration) -> ControlFlow<()>,
-    ) -> Result<Ending<T>> {
+    ) -> Vec<String> {
         let (mut awake, mut progress) = (Awake::new(), Progress::new());
         while awake.elapsed() < duration && !signals::stop_asked() && !self.stop_set() {
             thread::sleep(LOOK.min(duration));
@@ -210,34 +253,48 @@ impl<T: Send + 'static> Crew<T> {
             let still = progress.since.elapsed() > grace;
             let limit = if still { grace } else { grace * PATIENCE };
             if let Some(hung) = self.hung(limit, &awake) {
-                return Ok(Ending::Hung(hung));
+                return hung;
             }
-            if enough || self.threads.iter().all(JoinHandle::is_finished) {
+            if enough || self.all_returned() {
                 break;
             }
         }
         self.stop.store(true, Ordering::SeqCst);
         let asked = Instant::now();
-        while !self.threads.iter().all(JoinHandle::is_finished) {
+        while !self.all_returned() {
             thread::sleep(LOOK);
             awake.look();
             progress.look(&self.pulses);
             let _ = look(&self.pulses, awake.elapsed());
             if asked.max(awake.since).max(progress.since).elapsed() > grace {
                 if let Some(hung) = self.hung(Duration::ZERO, &awake) {
-                    return Ok(Ending::Hung(hung));
+                    return hung;
                 }
             }
         }
+        Vec::new()
+    }
+
+    /// What those have found who have returned.
+    fn collect(&mut self, hung: Vec<String>) -> Ending<T> {
         let (mut results, mut errors) = (Vec::new(), Vec::new());
-        for thread in self.threads {
+        for thread in std::mem::take(&mut self.threads) {
+            if !thread.is_finished() {
+                continue;
+            }
             match thread.join() {
-                Ok(Ok(result)) => results.push(result),
-                Ok(Err(error)) => errors.push(error),
+                Ok((found, result)) => {
+                    results.push(found);
+                    errors.extend(result.err());
+                }
                 Err(_) => errors.push(anyhow!("a thread of the tool panicked")),
             }
         }
-        Ok(Ending::Joined { results, errors })
+        Ending {
+            results,
+            errors,
+            hung,
+        }
     }
 
     fn stop_set(&self) -> bool {
@@ -259,6 +316,28 @@ impl<T: Send + 'static> Crew<T> {
     }
 }
 
+impl<T> Crew<T> {
+    fn all_returned(&self) -> bool {
+        self.threads.iter().all(JoinHandle::is_finished)
+    }
+
+    /// Has everybody stop, and waits a moment for those who can.
+    fn dismiss(&self) {
+        self.stop.store(true, Ordering::SeqCst);
+        let asked = Instant::now();
+        while !self.all_returned() && asked.elapsed() < LEAVE {
+            thread::sleep(LOOK);
+        }
+    }
+}
+
+impl<T> Drop for Crew<T> {
+    /// A race that never began leaves nobody behind, who would take memory and threads from the next.
+    fn drop(&mut self) {
+        self.dismiss();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -267,43 +346,95 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(200);
 
+    /// Longer than a busy machine keeps a thread from running.
+    const LONG: Duration = Duration::from_secs(10);
+
     #[test]
     fn who_stops_in_time_is_joined() {
         let mut crew = Crew::new();
         let stop = crew.stop();
         let pulse = crew.pulse("test", Role::Both, 1);
-        let work = move || {
+        let work = move |found: &mut u64| {
             while !stop.load(Ordering::SeqCst) {
                 thread::sleep(Duration::from_millis(1));
             }
-            Ok(7)
+            *found = 7;
+            Ok(())
         };
         crew.start(pulse, work).unwrap();
-        let ending = crew
-            .race(SHORT, SHORT * 10, |_, _| ControlFlow::Continue(()))
-            .unwrap();
-        assert!(matches!(ending, Ending::Joined { results, .. } if results == [7]));
+        let ending = crew.race(SHORT, LONG, |_, _| ControlFlow::Continue(()));
+        assert_eq!((ending.results, ending.hung.len()), (vec![7], 0));
     }
 
     #[test]
-    fn who_cannot_go_on_does_not_take_the_others_findings_along() {
+    fn who_cannot_go_on_does_not_take_findings_along() {
         let mut crew = Crew::new();
         for nth in 0..3 {
             let pulse = crew.pulse("test", Role::Both, 1);
-            let work = move || match nth {
-                0 => Ok(7),
-                1 => Err(anyhow!("no more")),
-                _ => panic!("on purpose"),
+            let work = move |found: &mut u64| {
+                *found = 7 + nth;
+                match nth {
+                    0 => Ok(()),
+                    1 => Err(anyhow!("no more")),
+                    _ => panic!("on purpose"),
+                }
             };
             crew.start(pulse, work).unwrap();
         }
-        let ending = crew
-            .race(SHORT, SHORT * 10, |_, _| ControlFlow::Continue(()))
+        let ending = crew.race(SHORT, LONG, |_, _| ControlFlow::Continue(()));
+        assert!(ending.hung.is_empty(), "{:?}", ending.hung);
+        assert_eq!((ending.results, ending.errors.len()), (vec![7, 8], 2));
+    }
+
+    /// Waits until it is time to stop.
+    fn wait(stop: &AtomicBool) {
+        while !stop.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn one_who_cannot_go_on_stops_the_others() {
+        for panics in [false, true] {
+            let mut crew = Crew::<()>::new();
+            let stop = crew.stop();
+            crew.start(crew.pulse("others", Role::Both, 1), move |_| {
+                wait(&stop);
+                Ok(())
+            })
             .unwrap();
-        let Ending::Joined { results, errors } = ending else {
-            panic!("nobody hangs");
-        };
-        assert_eq!((results, errors.len()), (vec![7], 2));
+            let pulse = crew.pulse("test", Role::Both, 1);
+            // What a panic leaves open is nothing that hangs.
+            pulse.begin(0, Op::Write, 0, 512);
+            crew.start(pulse, move |_| match panics {
+                true => panic!("on purpose"),
+                false => Err(anyhow!("no more")),
+            })
+            .unwrap();
+            let begin = Instant::now();
+            let ending = crew.race(LONG * 2, LONG, |_, _| ControlFlow::Continue(()));
+            assert!(begin.elapsed() < LONG);
+            assert!(ending.hung.is_empty(), "{:?}", ending.hung);
+            assert_eq!(
+                (ending.results.len(), ending.errors.len()),
+                (2 - usize::from(panics), 1)
+            );
+        }
+    }
+
+    #[test]
+    fn a_race_that_does_not_begin_leaves_nobody_behind() {
+        let mut crew = Crew::<()>::new();
+        let (stop, gone) = (crew.stop(), Arc::new(AtomicBool::new(false)));
+        let mine = Arc::clone(&gone);
+        crew.start(crew.pulse("test", Role::Both, 1), move |_| {
+            wait(&stop);
+            mine.store(true, Ordering::SeqCst);
+            Ok(())
+        })
+        .unwrap();
+        drop(crew);
+        assert!(gone.load(Ordering::SeqCst));
     }
 
     #[test]
@@ -320,51 +451,56 @@ mod tests {
 
     #[test]
     fn an_old_request_is_no_hang_while_others_go_on() {
-        let mut crew = Crew::new();
-        let slow = crew.pulse("slow", Role::Write, 1);
-        slow.begin(0, Op::Write, 0, 512);
-        let mine = Arc::clone(&slow);
-        let wait = move || {
-            thread::sleep(SHORT * 3);
-            mine.end(0, Ok(512));
-            Ok(())
-        };
-        crew.start(slow, wait).unwrap();
-        let busy = crew.pulse("busy", Role::Write, 1);
-        let mine = Arc::clone(&busy);
-        let work = move || {
-            for _ in 0..40 {
-                mine.begin(0, Op::Write, 0, 512);
-                thread::sleep(SHORT / 10);
-                mine.end(0, Ok(512));
+        let grace = SHORT * 5;
+        let mut crew = Crew::<()>::new();
+        let over = Arc::new(AtomicBool::new(false));
+        for engine in ["slow", "busy"] {
+            let pulse = crew.pulse(engine, Role::Write, 1);
+            pulse.begin(0, Op::Write, 0, 512);
+            let over = Arc::clone(&over);
+            let wait = move |_: &mut ()| {
+                while !over.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(1));
+                }
+                Ok(())
+            };
+            crew.start(pulse, wait).unwrap();
+        }
+        // Whoever looks makes the one go on: there is always something new, however busy the machine.
+        let look = |pulses: &[Arc<Pulse>], elapsed| {
+            pulses[1].end(0, Ok(512));
+            pulses[1].begin(0, Op::Write, 0, 512);
+            if elapsed > grace * 3 / 2 {
+                over.store(true, Ordering::SeqCst);
             }
-            Ok(())
+            ControlFlow::Continue(())
         };
-        crew.start(busy, work).unwrap();
-        let ending = crew
-            .race(SHORT * 20, SHORT, |_, _| ControlFlow::Continue(()))
-            .unwrap();
-        assert!(matches!(ending, Ending::Joined { errors, .. } if errors.is_empty()));
+        let ending = crew.race(LONG, grace, look);
+        assert!(ending.errors.is_empty() && ending.hung.is_empty());
     }
 
     #[test]
     fn who_does_not_come_back_is_named() {
-        let mut crew = Crew::new();
+        let mut crew = Crew::<()>::new();
         let pulse = crew.pulse("tape", Role::Write, 1);
         pulse.begin(0, Op::Write, 4096, 512);
-        let work = || {
-            thread::sleep(SHORT * 20);
+        let work = |_: &mut ()| {
+            thread::sleep(LONG * 2);
             Ok(())
         };
         crew.start(pulse, work).unwrap();
+        let stop = crew.stop();
+        crew.start(crew.pulse("disk", Role::Both, 1), move |_| {
+            wait(&stop);
+            Ok(())
+        })
+        .unwrap();
         let begin = Instant::now();
-        let Ending::Hung(threads) = crew
-            .race(SHORT * 20, SHORT, |_, _| ControlFlow::Continue(()))
-            .unwrap()
-        else {
-            panic!("nothing hangs");
-        };
-        assert!(begin.elapsed() < SHORT * 10);
+        let ending = crew.race(LONG * 2, SHORT, |_, _| ControlFlow::Continue(()));
+        let threads = ending.hung;
+        assert!(begin.elapsed() < LONG);
+        // What the others have found is not lost.
+        assert_eq!((threads.len(), ending.results.len()), (1, 1));
         assert!(threads[0].contains("tape write"), "{threads:?}");
         // Whose kernel is asked from a sandbox may not say.
         let told = threads[0].contains("system call");

@@ -14,6 +14,7 @@ use engines::{Buffer, Errno, File, Op};
 use oracle::{Class, Finding, Read, Severity, Tally};
 
 use crate::crew::pulse::Pulse;
+use crate::race::quiesce;
 use crate::race::shared::Shared;
 use crate::race::store::Twin;
 use crate::rng::Rng;
@@ -44,7 +45,7 @@ impl Cloner {
     }
 
     /// Clones until it is time to stop.
-    pub fn run(mut self) -> Result<Tally> {
+    pub fn run(mut self, found: &mut Tally) -> Result<()> {
         let len = self.shared.history.len_bytes();
         let mut buffer = Buffer::new(len as usize, self.shared.geometry.page as usize)?;
         while !self.shared.stopped() {
@@ -61,7 +62,8 @@ impl Cloner {
             self.shared.history.release(&read);
             thread::sleep(Duration::from_micros(self.rng.below(LATER)));
         }
-        Ok(self.tally)
+        found.merge(self.tally);
+        Ok(())
     }
 
     /// Reads it both ways, and again after a while.
@@ -75,8 +77,9 @@ impl Cloner {
             if first.is_some() {
                 thread::sleep(Duration::from_micros(self.rng.below(LATER)));
             }
-            match fetch(file, buffer) {
+            match fetch(file, buffer, self.shared.geometry.align as usize) {
                 Ok(got) => {
+                    self.judge_length(read, got as u64);
                     let words = &buffer.words()[..got / 8];
                     let history = &self.shared.history;
                     history.check(read, 0, words, &mut self.tally);
@@ -88,6 +91,16 @@ impl Cloner {
                 }
                 Err(errno) => self.shared.failed("clone", errno),
             }
+        }
+    }
+
+    /// A clone is as long as the file was at some time during the call.
+    fn judge_length(&mut self, read: &Read, got: u64) {
+        let len = self.shared.history.len_bytes();
+        let wrong = self.shared.history.count_is_wrong(read, 0, len, got);
+        if let Some(class) = wrong {
+            let finding = quiesce::count(&self.shared, class, 0, len, got, Some(*read));
+            self.tally.add(finding);
         }
     }
 
@@ -112,7 +125,56 @@ impl Cloner {
     }
 }
 
-/// All of a file.
-fn fetch(file: &File, buffer: &mut Buffer) -> Result<usize, Errno> {
-    file.pread(buffer.words_mut(), 0)
+/// All of a file: a read may return less, as long as the rest can be had by asking again.
+fn fetch(file: &File, buffer: &mut Buffer, align: usize) -> Result<usize, Errno> {
+    let mut all = 0;
+    loop {
+        let got = file.pread(&mut buffer.words_mut()[all / 8..], all as u64)?;
+        all += got;
+        if got == 0 || all >= buffer.len() || all % align.max(8) != 0 {
+            return Ok(all);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::atomic::AtomicBool;
+
+    use oracle::{Config, History};
+
+    use crate::arena::Geometry;
+    use crate::crew::Crew;
+    use crate::crew::pulse::Role;
+    use crate::liar::{Liar, LiarStore};
+
+    const LEN: u64 = 64 << 10;
+
+    /// What is said of a clone from which so many bytes can be had.
+    fn said_of(got: u64) -> u64 {
+        let mut config = Config::new(LEN);
+        config.readers = 1;
+        let history = History::new(config).unwrap();
+        let store = Arc::new(LiarStore(Arc::new(Liar::new(&history, None, 1))));
+        let stop = Arc::new(AtomicBool::new(false));
+        let shared = Arc::new(Shared::new(
+            history,
+            store,
+            Geometry::USUAL,
+            Vec::new(),
+            stop,
+        ));
+        let pulse = Crew::<()>::new().pulse("clone", Role::Read, 1);
+        let mut cloner = Cloner::new(&shared, &pulse, 0, Rng::new(1, 0));
+        let read = shared.history.end_read(shared.history.begin_read(0));
+        cloner.judge_length(&read, got);
+        cloner.tally.events(Severity::Violation, Class::Short)
+    }
+
+    #[test]
+    fn a_clone_that_ends_early_is_noticed() {
+        assert_eq!([said_of(LEN), said_of(LEN - 512), said_of(0)], [0, 1, 1]);
+    }
 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
 use engines::{Errno, Op};
-use oracle::Tally;
 
 use crate::crew::pulse::Pulse;
 use crate::race::plan::DisturbPlan;
@@ -15,12 +13,7 @@ use crate::race::shared::Shared;
 use crate::rng::Rng;
 
 /// Disturbs until it is time to stop.
-pub fn run(
-    plan: &DisturbPlan,
-    shared: &Arc<Shared>,
-    pulse: &Arc<Pulse>,
-    mut rng: Rng,
-) -> Result<Tally> {
+pub fn run(plan: &DisturbPlan, shared: &Arc<Shared>, pulse: &Arc<Pulse>, mut rng: Rng) {
     let mut advices = plan.advices.clone();
     let places = ((plan.within.end - plan.within.start) / plan.block).max(1);
     while !shared.stopped() && !advices.is_empty() {
@@ -35,8 +28,11 @@ pub fn run(
         };
         pulse.end(0, result.map(|()| 0).map_err(|_| ()));
         match result {
-            Ok(()) | Err(Errno::EINTR) => {}
-            Err(errno) if advice.syncs() => shared.failed(advice.name(), errno),
+            Ok(()) => {}
+            Err(Errno::EINTR) if shared.signals => {}
+            Err(errno) if advice.syncs() || errno == Errno::EINTR => {
+                shared.failed(advice.name(), errno);
+            }
             Err(errno) => {
                 shared.note(format!("left out: {} ({errno})", advice.name()));
                 advices.remove(nth);
@@ -44,5 +40,4 @@ pub fn run(
         }
         thread::sleep(Duration::from_micros(rng.below(2 * plan.pause.max(1))));
     }
-    Ok(Tally::default())
 }

@@ -31,11 +31,18 @@ use crate::race::plan::{Plan, Process, Start, WorkerPlan};
 use crate::race::shared::Shared;
 use crate::race::store::{FileStore, Store};
 use crate::report::ScenarioReport;
-use crate::report::finding::FindingReport;
 use crate::status::Lacking;
+
+pub use prepare::STRANGER;
 
 /// The check at the end may take so long; each of its requests is watched besides.
 const CHECK: Duration = Duration::from_secs(3600);
+
+/// The number, within a scenario, of the file that is raced on.
+const RACED: u64 = 0;
+
+/// Why a violation may have gone unnoticed.
+const UNCHECKED: &str = "the file could not be checked at the end";
 
 /// Races on a new file.
 pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
@@ -92,6 +99,11 @@ impl Team {
         let mut members = plan.crew(bench.settings.threads);
         members.retain(|m| bench.settings.wanted.has(m.kind.name(), m.role));
         if bench.settings.processes {
+            if members.iter().any(|member| member.together) {
+                // Each process would open the file anew.
+                let what = "with --processes there is no descriptor that all could share";
+                return Err(Lacking(what.to_owned()).into());
+            }
             let threads = members.iter_mut();
             let threads = threads.filter(|member| member.process == Process::Thread);
             threads.for_each(|member| member.process = Process::Own);
@@ -123,9 +135,10 @@ impl Team {
         config.size = plan.size();
         config.profile = bench.settings.profile;
         config.granule = bench.geometry.granule();
-        config.run = bench.settings.seed;
-        // A word of the file beside this one is foreign, wherever it comes from.
-        config.others = vec![(1, plan.len)];
+        (config.run, config.file) = (bench.settings.run, bench.file(RACED));
+        // A word of the file beside this one is foreign, wherever it comes from. Those of other scenarios
+        // and other runs are nobody's.
+        config.others = vec![(bench.file(STRANGER), plan.len)];
         Ok(History::new(config)?)
     }
 }
@@ -141,13 +154,9 @@ fn on_store(
     report.file_size = plan.len;
     let mut crew = Crew::new().on_record(bench);
     let writers = team.writers.clone();
-    let shared = Arc::new(Shared::new(
-        history,
-        store,
-        bench.geometry,
-        writers,
-        crew.stop(),
-    ));
+    let mut shared = Shared::new(history, store, bench.geometry, writers, crew.stop());
+    shared.signals = plan.has_signals();
+    let shared = Arc::new(shared);
     start::workers(bench, &team.members, &shared, &mut crew, &mut report)?;
     start::disturbers(bench, plan, &shared, &mut crew)?;
     let cloners = team.slots - 2 - plan.cloners;
@@ -162,23 +171,28 @@ fn on_store(
     let watch = Arc::clone(&shared);
     let ending = crew.race(settings.duration, settings.grace, |pulses, elapsed| {
         live.look(pulses, elapsed, watch.counts())
-    })?;
+    });
     live.tell(&mut report);
     report.count(
         pulses.iter().map(AsRef::as_ref),
         begin.elapsed().as_secs_f64(),
     );
     report.cpu_seconds = process_cpu_time().saturating_sub(cpu).as_secs_f64();
-    let hung = match ending {
-        Ending::Joined { results, errors } => {
-            results.iter().for_each(|tally| report.judge(tally));
-            errors.iter().for_each(|error| report.broken(error));
-            live.say("checking that all modes agree");
-            settle(bench, plan, &shared, team.slots - 2, &mut report)?
+    let Ending {
+        results,
+        errors,
+        mut hung,
+    } = ending;
+    results.iter().for_each(|tally| report.judge(tally));
+    errors.iter().for_each(|error| report.broken(error));
+    if hung.is_empty() {
+        live.say("checking that all modes agree");
+        match settle(bench, plan, &shared, team.slots - 2, &mut report) {
+            Ok(threads) => hung = threads,
+            Err(error) => report.broken(&error.context(UNCHECKED)),
         }
-        Ending::Hung(threads) => threads,
-    };
-    finish(&shared, &mut report, hung);
+    }
+    finish(bench, &shared, &mut report, hung);
     Ok(report)
 }
 
@@ -193,31 +207,36 @@ fn settle(
     let mut crew = Crew::new();
     let pulse: Arc<Pulse> = crew.pulse("final check", Role::Read, 1);
     let (mine, view) = (Arc::clone(&pulse), Arc::clone(shared));
-    crew.start(pulse, move || quiesce::check(&view, &mine, slot))?;
-    let (quiets, errors) =
-        match crew.race(
-            CHECK,
-            bench.settings.grace,
-            |_, _| ControlFlow::Continue(()),
-        )? {
-            Ending::Joined { results, errors } => (results, errors),
-            Ending::Hung(threads) => return Ok(threads),
-        };
-    for error in errors {
-        report.broken(&error.context("the file could not be checked at the end"));
+    crew.start(pulse, move |quiet| {
+        quiesce::check(&view, &mine, slot, quiet)
+    })?;
+    let grace = bench.settings.grace;
+    let ending = crew.race(CHECK, grace, |_, _| ControlFlow::Continue(()));
+    for error in ending.errors {
+        report.broken(&error.context(UNCHECKED));
     }
-    for quiet in quiets {
+    for quiet in ending.results {
         report.judge(&quiet.tally);
-        if let Err(errno) = quiet.sentinel {
-            sentinel(bench, plan, errno, report);
+        if let Some(errno) = quiet.sentinel {
+            sentinel(bench, plan, errno, shared, report);
         }
     }
-    Ok(Vec::new())
+    Ok(ending.hung)
 }
 
 /// fsync reported an error to the descriptor that was open all the time: the cache could not be
-/// invalidated, or something was not written back.
-fn sentinel(bench: &Bench<'_>, plan: &Plan, errno: Errno, report: &mut ScenarioReport) {
+/// invalidated, or something was not written back. That there was no room left may be said so late.
+fn sentinel(
+    bench: &Bench<'_>,
+    plan: &Plan,
+    errno: Errno,
+    shared: &Shared,
+    report: &mut ScenarioReport,
+) {
+    if matches!(errno, Errno::ENOSPC | Errno::EDQUOT) {
+        shared.failed("fsync at the end", errno);
+        return;
+    }
     let writes = plan
         .workers
         .iter()
@@ -241,22 +260,74 @@ fn sentinel(bench: &Bench<'_>, plan: &Plan, errno: Errno, report: &mut ScenarioR
     ));
 }
 
-fn finish(shared: &Shared, report: &mut ScenarioReport, hung: Vec<String>) {
+fn finish(bench: &Bench<'_>, shared: &Shared, report: &mut ScenarioReport, hung: Vec<String>) {
     let found = shared.take_found();
     for (what, n) in found.errors {
-        *report
-            .errors
-            .entry(what.replace("errno 0", "short write"))
-            .or_default() += n;
+        *report.errors.entry(what).or_default() += n;
     }
+    report.wonder(bench.settings.profile, &found.surprises);
     report.findings.extend(found.reports);
     report.notes.extend(found.notes);
-    for thread in hung {
-        *report.violations.entry("hang".to_owned()).or_default() += 1;
-        let label = shared.store.label();
+    if found.unsaid > 0 {
         report
-            .findings
-            .push(FindingReport::plain("hang", &label, "the watchdog", thread));
+            .notes
+            .push(format!("and {} notes more", found.unsaid));
     }
+    report.hang(&shared.store.label(), hung);
     report.conclude();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use oracle::{Class, Outcome, Severity, Tally};
+
+    use crate::arena::{Arena, Geometry};
+    use crate::report::samples;
+    use crate::scenarios;
+
+    /// The history of a scenario's file, in a run that makes the same choices as any other.
+    fn history(scenario: &'static str, run: u64) -> History {
+        let choices = samples::choices(7);
+        let mut settings = choices.settings(&samples::place(), false).unwrap();
+        settings.run = run;
+        let arena = Arena::new(&std::env::temp_dir()).unwrap();
+        let bench = Bench::new(&settings, &arena, Geometry::USUAL, scenario);
+        let plan = scenarios::shared_pages(128 << 10, 1, &Geometry::USUAL);
+        let team = Team::new(&bench, &plan).unwrap();
+        team.history(&bench, &plan).unwrap()
+    }
+
+    /// Writes the first words in a mode and returns them.
+    fn write(history: &History, mode: Mode) -> Vec<u64> {
+        let mut words = vec![0u64; 64];
+        let write = history.begin_write(1, mode, 0, 512).unwrap();
+        write.fill(&mut words);
+        history.end_write(&write, Outcome::Done(512));
+        words
+    }
+
+    /// What a read of these words is found to be, where direct and cached writers meet.
+    fn judge(history: &History, words: &[u64]) -> Tally {
+        let mut tally = Tally::default();
+        let read = history.end_read(history.begin_read(0));
+        history.check(&read, 0, words, &mut tally);
+        tally
+    }
+
+    #[test]
+    fn what_others_left_on_the_disk_is_no_old_value_of_this_file() {
+        let ours = history("x", 1);
+        let old = write(&ours, Mode::Direct);
+        write(&ours, Mode::Buffered);
+        let stale = judge(&ours, &old);
+        assert!(stale.events(Severity::Collision, Class::Stale) > 0);
+        for other in [history("y", 1), history("x", 2)] {
+            let left = write(&other, Mode::Direct);
+            let tally = judge(&ours, &left);
+            assert_eq!(tally.events(Severity::Collision, Class::Stale), 0);
+            assert!(tally.events(Severity::Violation, Class::Exposed) > 0);
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use engines::{Advice, Fate, Kind, Path};
+use engines::{Advice, Fate, Flag, Kind, Path};
 use oracle::Mode;
 
 use crate::crew::pulse::Role;
@@ -199,6 +199,12 @@ impl Plan {
         }
     }
 
+    /// Whether somebody sends signals to all threads.
+    pub fn has_signals(&self) -> bool {
+        let mut advices = self.disturbers.iter().flat_map(|plan| &plan.advices);
+        advices.any(|advice| *advice == Advice::Interrupt)
+    }
+
     /// The file's size at the beginning, if it may change.
     pub fn size(&self) -> Option<u64> {
         let moving = |changer: &ChangePlan| changer.ways.contains(&Way::Shift);
@@ -300,6 +306,22 @@ pub fn mode(kind: Kind) -> Mode {
         } => Mode::Either,
         Kind { direct: true, .. } => Mode::Direct,
         _ => Mode::Buffered,
+    }
+}
+
+/// Whether a read returns all that the file has unless something fails on the way. Who asks not to wait
+/// gets what is there; what goes through a pipe or another file goes in pieces, and may end with any of
+/// them.
+pub fn reads_whole(kind: Kind) -> bool {
+    match kind.path {
+        Path::Sync | Path::Libaio | Path::LibaioVector | Path::Uring(_) => true,
+        Path::Flag(flag) => flag != Flag::Nowait,
+        Path::Toggle
+        | Path::Mmap(_)
+        | Path::Splice
+        | Path::Vmsplice
+        | Path::Sendfile
+        | Path::CopyRange => false,
     }
 }
 

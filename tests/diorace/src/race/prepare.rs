@@ -12,7 +12,7 @@ use crate::bench::Bench;
 use crate::race::plan::Start;
 use crate::status::Lacking;
 
-/// The number of the file whose content must not appear in any other one.
+/// The number, within a scenario, of the file whose content must not appear in the one that is raced on.
 pub const STRANGER: u64 = 1;
 
 /// Makes a file as a race wants it.
@@ -37,7 +37,7 @@ pub fn file(bench: &Bench<'_>, start: Start, history: &History) -> Result<PathBu
 /// Leaves words behind, in blocks that are free afterwards, that are known if they ever show.
 fn dirty_free_blocks(bench: &Bench<'_>, len: u64) -> Result<()> {
     let mut config = Config::new(len);
-    (config.run, config.file) = (bench.settings.seed, STRANGER);
+    (config.run, config.file) = (bench.settings.run, bench.file(STRANGER));
     let path = bench.arena.fill("stranger", &History::new(config)?)?;
     std::fs::remove_file(path)?;
     Ok(())

@@ -18,32 +18,26 @@ use crate::race::shared::Shared;
 const CHUNK: u64 = 1 << 20;
 
 /// What fsync reported, and what was found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Quiet {
     /// What is wrong with the content.
     pub tally: Tally,
-    /// What the descriptor that was opened before the race was told.
-    pub sentinel: Result<(), Errno>,
+    /// The error that the descriptor was told of that was opened before the race.
+    pub sentinel: Option<Errno>,
 }
 
 /// Reads the whole file in every mode: as the race left it, after fsync, and after the cache was
 /// dropped. `slot` is a reader's slot of the history; the one after it is used for second looks.
-pub fn check(shared: &Arc<Shared>, pulse: &Arc<Pulse>, slot: usize) -> Result<Quiet> {
-    let mut quiet = Checker::new(shared, pulse, slot)?;
-    // Direct last: it writes back what is cached.
-    quiet.pass(
-        "after the race",
-        &[Mode::Buffered, Mode::Mmap, Mode::Direct],
-    )?;
-    let sentinel = shared.store.fsync();
-    quiet.pass("after fsync", &[Mode::Direct, Mode::Mmap, Mode::Buffered])?;
-    // A refusal only makes the next pass less telling.
-    let _ = shared
-        .store
-        .advise(Advice::DontNeed, 0, shared.history.len_bytes());
-    quiet.pass("after dropping the cache", &[Mode::Buffered, Mode::Direct])?;
-    let tally = quiet.tally;
-    Ok(Quiet { tally, sentinel })
+pub fn check(
+    shared: &Arc<Shared>,
+    pulse: &Arc<Pulse>,
+    slot: usize,
+    quiet: &mut Quiet,
+) -> Result<()> {
+    let mut checker = Checker::new(shared, pulse, slot)?;
+    let done = checker.passes(&mut quiet.sentinel);
+    quiet.tally.merge(checker.tally);
+    done
 }
 
 struct Checker<'a> {
@@ -71,6 +65,23 @@ impl<'a> Checker<'a> {
         })
     }
 
+    /// Looks, calls fsync, looks again, drops the cache, and looks again.
+    fn passes(&mut self, sentinel: &mut Option<Errno>) -> Result<()> {
+        let shared = self.shared;
+        // Direct last: it writes back what is cached.
+        self.pass(
+            "after the race",
+            &[Mode::Buffered, Mode::Mmap, Mode::Direct],
+        )?;
+        *sentinel = shared.store.fsync().err();
+        self.pass("after fsync", &[Mode::Direct, Mode::Mmap, Mode::Buffered])?;
+        // A refusal only makes the next pass less telling.
+        let _ = shared
+            .store
+            .advise(Advice::DontNeed, 0, shared.history.len_bytes());
+        self.pass("after dropping the cache", &[Mode::Buffered, Mode::Direct])
+    }
+
     /// Reads the file in several modes and compares them.
     fn pass(&mut self, when: &str, modes: &[Mode]) -> Result<()> {
         let len = self.size()?;
@@ -85,9 +96,9 @@ impl<'a> Checker<'a> {
             let mut got = Vec::new();
             for mode in modes {
                 let buffer = buffers.pop().context("a buffer got lost")?;
-                got.push((*mode, self.read(when, *mode, at, n, buffer)?));
+                got.push(self.read(when, *mode, at, n, buffer)?);
             }
-            self.compare(at, n, &got);
+            self.compare(at, &got);
             buffers.extend(got.into_iter().map(|(_, buffer)| buffer));
             let who = || format!("the check {when}");
             self.shared.explain(&mut self.tally, &mut self.again, who);
@@ -99,9 +110,6 @@ impl<'a> Checker<'a> {
     /// How long the file is, which must be explained by what was done to it.
     fn size(&mut self) -> Result<u64> {
         let shared = self.shared;
-        if !shared.history.is_sized() {
-            return Ok(shared.history.len_bytes());
-        }
         let read = shared.history.begin_read(self.slot);
         let size = shared.store.size()?;
         let read = shared.history.end_read(read);
@@ -110,11 +118,24 @@ impl<'a> Checker<'a> {
             self.tally.add(finding);
         }
         shared.history.release(&read);
-        Ok(size.min(shared.history.len_bytes()) / 8 * 8)
+        let whole = shared.history.len_bytes();
+        // What is missing of a file whose size nobody changes is looked for in every mode.
+        Ok(match shared.history.is_sized() {
+            true => size.min(whole) / 8 * 8,
+            false => whole,
+        })
     }
 
-    /// Reads and judges a chunk in one mode.
-    fn read(&mut self, when: &str, mode: Mode, at: u64, n: u64, buffer: Buffer) -> Result<Buffer> {
+    /// Reads and judges a chunk in one mode; says how many words of it there are in the buffer, none
+    /// after an error: it still holds what somebody else has read there.
+    fn read(
+        &mut self,
+        when: &str,
+        mode: Mode,
+        at: u64,
+        n: u64,
+        buffer: Buffer,
+    ) -> Result<(Option<usize>, Buffer)> {
         let history = &self.shared.history;
         let queue = self
             .queues
@@ -144,9 +165,11 @@ impl<'a> Checker<'a> {
         self.pulse
             .end(0, done.result.map(|n| n as u64).map_err(|_| ()));
         let read = history.end_read(read);
+        let mut whole_words = None;
         match done.result {
             Ok(got) => {
                 let words = &done.buffer.words()[..got.min(n as usize) / 8];
+                whole_words = Some(words.len());
                 history.check(&read, at, words, &mut self.tally);
                 if (got as u64) < n {
                     let class = Class::Short;
@@ -162,18 +185,18 @@ impl<'a> Checker<'a> {
         let (who, mode) = (when, mode.name());
         let who = || format!("a {mode} read of {n} bytes at {at} in the check {who}");
         self.shared.explain(&mut self.tally, &mut self.again, who);
-        Ok(done.buffer)
+        Ok((whole_words, done.buffer))
     }
 
-    /// Finds words in which the modes differ although nothing is under way.
-    fn compare(&mut self, at: u64, n: u64, got: &[(Mode, Buffer)]) {
-        let Some(((_, first), others)) = got.split_first() else {
+    /// Finds words in which the modes differ although nothing is under way, as far as they were read.
+    fn compare(&mut self, at: u64, got: &[(Option<usize>, Buffer)]) {
+        let mut read = got
+            .iter()
+            .filter_map(|(count, buffer)| Some(&buffer.words()[..(*count)?]));
+        let Some(first) = read.next() else {
             return;
         };
-        let count = (n / 8) as usize;
-        let first = &first.words()[..count];
-        for (_, other) in others {
-            let other = &other.words()[..count];
+        for other in read {
             let differ = first.iter().zip(other).position(|(a, b)| a != b);
             let Some(nth) = differ else {
                 continue;
@@ -224,5 +247,146 @@ pub fn count(
         superseded_by: None,
         overlapping: Vec::new(),
         read,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use engines::{Completion, Error, Kind, Rejected};
+    use oracle::{Change, Config, History};
+
+    use crate::arena::Geometry;
+    use crate::crew::Crew;
+    use crate::crew::pulse::Role;
+    use crate::liar::{Liar, LiarStore};
+    use crate::race::store::Store;
+
+    /// Honest memory of which every direct read but the first fails, or ends early.
+    struct Broken {
+        memory: LiarStore,
+        result: Result<usize, Errno>,
+        reads: Arc<AtomicU64>,
+    }
+
+    struct BrokenQueue {
+        memory: Box<dyn Queue>,
+        result: Result<usize, Errno>,
+        reads: Arc<AtomicU64>,
+        done: Option<Completion>,
+    }
+
+    impl Queue for BrokenQueue {
+        fn depth(&self) -> usize {
+            1
+        }
+
+        fn in_flight(&self) -> usize {
+            self.memory.in_flight() + usize::from(self.done.is_some())
+        }
+
+        fn submit(&mut self, mut request: Request) -> Result<(), Box<Rejected>> {
+            if self.reads.fetch_add(1, Ordering::SeqCst) == 0 {
+                return self.memory.submit(request);
+            }
+            // It may have left anything there.
+            request.buffer.words_mut().fill(0xBAD);
+            self.done = Some(Completion {
+                id: request.id,
+                result: self.result,
+                buffer: request.buffer,
+            });
+            Ok(())
+        }
+
+        fn reap(&mut self, wait: Duration, out: &mut Vec<Completion>) -> Result<(), Error> {
+            out.extend(self.done.take());
+            self.memory.reap(wait, out)
+        }
+    }
+
+    impl Store for Broken {
+        fn open(&self, kind: Kind, depth: usize) -> Result<Box<dyn Queue>, Error> {
+            let memory = self.memory.open(kind, depth)?;
+            if !kind.direct {
+                return Ok(memory);
+            }
+            Ok(Box::new(BrokenQueue {
+                memory,
+                result: self.result,
+                reads: Arc::clone(&self.reads),
+                done: None,
+            }))
+        }
+
+        fn fsync(&self) -> Result<(), Errno> {
+            self.memory.fsync()
+        }
+
+        fn advise(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno> {
+            self.memory.advise(advice, offset, len)
+        }
+
+        fn change(&self, change: Change) -> Result<(), Errno> {
+            self.memory.change(change)
+        }
+
+        fn size(&self) -> Result<u64, Errno> {
+            self.memory.size()
+        }
+
+        fn label(&self) -> String {
+            self.memory.label()
+        }
+    }
+
+    /// The events of the check of a file whose direct reads end so, by class, and the errors.
+    fn checked(
+        result: Result<usize, Errno>,
+        lie: Option<Class>,
+    ) -> (Vec<(&'static str, u64)>, u64) {
+        let mut config = Config::new(2 * CHUNK);
+        config.readers = 2;
+        let history = History::new(config).unwrap();
+        let memory = LiarStore(Arc::new(Liar::new(&history, lie, 1)));
+        let store = Arc::new(Broken {
+            memory,
+            result,
+            reads: Arc::default(),
+        });
+        let stop = Arc::new(AtomicBool::new(true));
+        let shared = Arc::new(Shared::new(
+            history,
+            store,
+            Geometry::USUAL,
+            Vec::new(),
+            stop,
+        ));
+        let pulse = Crew::<()>::new().pulse("check", Role::Read, 1);
+        let mut quiet = Quiet::default();
+        check(&shared, &pulse, 0, &mut quiet).unwrap();
+        let count = |class: Class| quiet.tally.events(Severity::Violation, class);
+        let counts = Class::ALL.map(|class| (class.name(), count(class)));
+        let found = counts.into_iter().filter(|(_, n)| *n > 0).collect();
+        (found, shared.take_found().errors.values().sum())
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_compared_with_nothing() {
+        assert_eq!(checked(Err(Errno::EIO), None), (Vec::new(), 5));
+    }
+
+    #[test]
+    fn what_ends_early_is_short_and_nothing_else() {
+        assert_eq!(checked(Ok(0), None), (vec![("short", 5)], 0));
+    }
+
+    #[test]
+    fn a_file_that_has_grown_though_nobody_made_it_grow_is_noticed() {
+        let (found, _) = checked(Err(Errno::EIO), Some(Class::Size));
+        assert_eq!(found, [("size", 3)]);
     }
 }

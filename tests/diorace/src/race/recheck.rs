@@ -14,6 +14,17 @@ use crate::report::finding::Look;
 /// Bytes looked at again, at most.
 const SPAN: u64 = 64 << 10;
 
+/// The rest of a read that returned less than the file has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remainder {
+    /// It can be had by asking again.
+    There,
+    /// It cannot, although the file has it.
+    Missing,
+    /// Something fails there, which ends a read early; or the file ends there by now.
+    Excused,
+}
+
 /// Engines of all modes for one thread, opened when first needed.
 #[derive(Default)]
 pub struct Rechecker {
@@ -123,8 +134,8 @@ impl Rechecker {
             .unwrap_or(0))
     }
 
-    /// Whether a mode returns nothing at a place although the file has something there.
-    pub fn is_short(&mut self, shared: &Shared, mode: Mode, offset: u64, len: u64) -> bool {
+    /// What a mode returns at a place from which a read has returned nothing.
+    pub fn rest(&mut self, shared: &Shared, mode: Mode, offset: u64, len: u64) -> Remainder {
         let align = shared.geometry.align.max(8);
         let start = offset / align * align;
         let end = (offset + len.min(SPAN)).next_multiple_of(align);
@@ -133,7 +144,11 @@ impl Rechecker {
         let read = shared.history.end_read(read);
         let (least, _) = shared.history.size_bounds(&read);
         shared.history.release(&read);
-        got.is_ok_and(|got| start + got <= offset && offset < least)
+        match got {
+            Ok(got) if start + got > offset => Remainder::There,
+            Ok(_) if offset < least => Remainder::Missing,
+            _ => Remainder::Excused,
+        }
     }
 
     fn fetch(&mut self, shared: &Shared, way: Mode, offset: u64, len: usize) -> Result<u64, Errno> {

@@ -17,6 +17,20 @@ use crate::report::finding::FindingReport;
 /// Findings explained in a report, of each severity.
 const EXPLAINED: usize = 100;
 
+/// Notes in a report; each wrong count is one, and tens of thousands would bury the findings.
+const NOTES: usize = 20;
+
+/// Stands for a write that wrote less than it should.
+pub const SHORT: Errno = Errno(0);
+
+/// What to call a failed operation.
+pub fn failure(engine: &str, errno: Errno) -> String {
+    match errno {
+        SHORT => format!("{engine} short write"),
+        errno => format!("{engine} {errno}"),
+    }
+}
+
 /// The file under test, its history, and what was found.
 pub struct Shared {
     /// What was written when.
@@ -29,6 +43,8 @@ pub struct Shared {
     pub writers: Vec<String>,
     /// Set when it is time to stop.
     pub stop: Arc<AtomicBool>,
+    /// Whether the plan has signals interrupt system calls.
+    pub signals: bool,
     begin: Instant,
     violations: AtomicU64,
     collisions: AtomicU64,
@@ -40,10 +56,14 @@ pub struct Shared {
 pub struct Found {
     /// Failed operations by engine and error.
     pub errors: BTreeMap<String, u64>,
+    /// Those of them that nothing in the plan explains.
+    pub surprises: BTreeMap<String, u64>,
     /// The first findings, explained.
     pub reports: Vec<FindingReport>,
     /// What there is to say besides.
     pub notes: BTreeSet<String>,
+    /// How often there was more to say.
+    pub unsaid: u64,
 }
 
 impl Shared {
@@ -61,6 +81,7 @@ impl Shared {
             geometry,
             writers,
             stop,
+            signals: false,
             begin: Instant::now(),
             violations: AtomicU64::new(0),
             collisions: AtomicU64::new(0),
@@ -84,16 +105,29 @@ impl Shared {
         std::mem::take(&mut *self.found.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Notes something for the report, once.
+    /// Notes something for the report, once, as long as there is room.
     pub fn note(&self, what: String) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.notes.insert(what);
+        if found.notes.len() < NOTES || found.notes.contains(&what) {
+            found.notes.insert(what);
+        } else {
+            found.unsaid += 1;
+        }
     }
 
-    /// Counts a failed operation.
+    /// Counts a failed operation, and wonders why unless signals may be the reason.
     pub fn failed(&self, engine: &str, errno: Errno) {
+        if !(self.signals && matches!(errno, Errno::EINTR | SHORT)) {
+            let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+            *found.surprises.entry(failure(engine, errno)).or_default() += 1;
+        }
+        self.excused(engine, errno);
+    }
+
+    /// Counts an operation whose failure was to be expected.
+    pub fn excused(&self, engine: &str, errno: Errno) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        *found.errors.entry(format!("{engine} {errno}")).or_default() += 1;
+        *found.errors.entry(failure(engine, errno)).or_default() += 1;
     }
 
     /// Explains what a check has found, with a second look in every mode, and corrects the class

@@ -48,7 +48,7 @@ pub fn workers(
         }
     }
     for (pulse, worker) in ready {
-        crew.start(pulse, move || worker.run())?;
+        crew.start(pulse, move |found| worker.run(found))?;
     }
     Ok(())
 }
@@ -120,7 +120,10 @@ pub fn disturbers(
         let pulse = crew.pulse(DISTURBER, Role::Disturb, 1);
         let rng = Rng::new(bench.settings.seed, 1000 + nth as u64);
         let (shared, plan, mine) = (Arc::clone(shared), disturber.clone(), Arc::clone(&pulse));
-        crew.start(pulse, move || disturb::run(&plan, &shared, &mine, rng))?;
+        crew.start(pulse, move |_| {
+            disturb::run(&plan, &shared, &mine, rng);
+            Ok(())
+        })?;
     }
     Ok(())
 }
@@ -138,7 +141,7 @@ pub fn changers(
         let rng = Rng::new(bench.settings.seed, 2000 + nth as u64);
         let slot = first_slot + 2 * nth;
         let changer = Changer::new(changer, shared, &pulse, slot, rng);
-        crew.start(pulse, move || changer.run())?;
+        crew.start(pulse, move |found| changer.run(found))?;
     }
     Ok(())
 }
@@ -155,7 +158,7 @@ pub fn cloners(
         let pulse = crew.pulse("clone", Role::Disturb, 1);
         let rng = Rng::new(bench.settings.seed, 3000 + nth as u64);
         let cloner = Cloner::new(shared, &pulse, first_slot + nth, rng);
-        crew.start(pulse, move || cloner.run())?;
+        crew.start(pulse, move |found| cloner.run(found))?;
     }
     Ok(())
 }

@@ -7,20 +7,23 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use engines::{
-    Buffer, Completion, Errno, Error, Op, Path, Queue, Request, Ring, Shape, thread_cpu_time,
+    Buffer, Completion, Errno, Error, Flag, Op, Path, Queue, Request, Ring, Shape, thread_cpu_time,
 };
-use oracle::{Class, Mode, Outcome, Read, ReadStart, Tally, Write};
+use oracle::{Class, Mode, Outcome, Profile, Read, ReadStart, Tally, Write};
 
 use crate::crew::pulse::{Pulse, Role};
 use crate::race::aim::Aimer;
-use crate::race::plan::{Mix, Rest, WorkerPlan};
+use crate::race::plan::{Mix, Rest, WorkerPlan, reads_whole};
 use crate::race::quiesce;
-use crate::race::recheck::Rechecker;
-use crate::race::shared::Shared;
+use crate::race::recheck::{Rechecker, Remainder};
+use crate::race::shared::{SHORT, Shared};
 use crate::rng::Rng;
 
 /// How long a worker waits for a completion before it looks whether it is time to stop.
 const WAIT: Duration = Duration::from_millis(200);
+
+/// How long after the last completion it looks for one too many.
+const LINGER: Duration = Duration::from_millis(50);
 
 /// How long it waits when there is nothing to do, or after an error.
 const PAUSE: Duration = Duration::from_micros(50);
@@ -46,6 +49,12 @@ pub struct Worker {
     /// Its requests may go on when the process that made them has ended: a thread of the kernel has
     /// them.
     lingers: bool,
+    /// Its reads return all that the file has.
+    whole: bool,
+    /// It asks the kernel not to wait.
+    hasty: bool,
+    /// Its requests are linked to each other.
+    linked: bool,
     /// Its number among the writers.
     writer: u8,
     /// The first of its readers' slots; one for each request, and one for second looks.
@@ -128,6 +137,9 @@ impl Worker {
             mix: plan.mix,
             echo: None,
             lingers: plan.kind.path == Path::Uring(Ring::Sqpoll),
+            whole: reads_whole(plan.kind) && shared.history.profile() == Profile::Strict,
+            hasty: plan.kind.path == Path::Flag(Flag::Nowait),
+            linked: plan.kind.path == Path::Uring(Ring::Linked),
             writer: post.writer,
             first_slot: post.first_slot,
             pending: (0..depth).map(|_| None).collect(),
@@ -144,7 +156,13 @@ impl Worker {
     }
 
     /// Races until it is time to stop and everything outstanding has ended.
-    pub fn run(mut self) -> Result<Tally> {
+    pub fn run(mut self, found: &mut Tally) -> Result<()> {
+        let done = self.race();
+        found.merge(self.tally);
+        done
+    }
+
+    fn race(&mut self) -> Result<()> {
         let mut done = Vec::new();
         loop {
             let stopped = self.shared.stopped();
@@ -153,15 +171,17 @@ impl Worker {
             }
             if self.queue.in_flight() == 0 {
                 if stopped {
-                    return Ok(self.tally);
+                    return Ok(self.queue.linger(LINGER)?);
                 }
                 thread::sleep(PAUSE);
                 continue;
             }
-            self.queue.reap(WAIT, &mut done)?;
+            // What has completed counts even if the queue breaks.
+            let reaped = self.queue.reap(WAIT, &mut done);
             for completion in done.drain(..) {
                 self.finish(completion)?;
             }
+            reaped?;
         }
     }
 
@@ -251,9 +271,7 @@ impl Worker {
     /// Tells the oracle how a request ended.
     fn finish(&mut self, completion: Completion) -> Result<()> {
         let slot = completion.id;
-        let pending = self.pending[slot]
-            .take()
-            .context("a request completed twice")?;
+        let pending = self.pending[slot].take().ok_or(Error::Twice)?;
         match pending {
             Pending::Write(write) => self.finish_write(&write, completion.result),
             Pending::Read { start, offset, len } => {
@@ -301,19 +319,23 @@ impl Worker {
             self.aimer.done(write.len());
             if (n as u64) < write.len() {
                 // Not wrong: the rest is undefined until it is written again.
-                self.shared.failed(self.engine, Errno(0));
+                self.shared.failed(self.engine, SHORT);
             }
         }
     }
 
-    /// A read may return less than the file has if the rest can be had by asking again.
+    /// A read may return less than the file has if the rest can be had by asking again, unless more is
+    /// promised.
     fn judge_count(&mut self, read: &Read, offset: u64, len: u64, got: u64) {
         let wrong = self.shared.history.count_is_wrong(read, offset, len, got);
         let class = match wrong {
             Some(Class::Short) => {
                 let (at, rest) = (offset + got, len - got);
-                let still = self.again.is_short(&self.shared, self.mode, at, rest);
-                still.then_some(Class::Short)
+                match self.again.rest(&self.shared, self.mode, at, rest) {
+                    Remainder::Missing => wrong,
+                    Remainder::There if self.whole => wrong,
+                    _ => None,
+                }
             }
             other => other,
         };
@@ -324,18 +346,18 @@ impl Worker {
     }
 
     fn failed(&self, errno: Errno) {
-        // A request that was cancelled follows one that failed, which is counted; one whose process
-        // died was meant to.
-        let harmless = [
-            Errno::EAGAIN,
-            Errno::EINTR,
-            Errno::ECANCELED,
-            Errno::EOWNERDEAD,
-        ];
-        // There is nothing to load or store behind the end of a file.
-        let sized = self.shared.history.is_sized();
-        let outside = sized && self.mode == Mode::Mmap && errno == Errno::EFAULT;
-        if !(harmless.contains(&errno) || outside) {
+        let harmless = match errno {
+            Errno::EAGAIN => self.hasty,
+            Errno::EINTR => self.shared.signals,
+            // It follows one that failed or was short, which is counted.
+            Errno::ECANCELED => self.linked,
+            // The process that had the request was meant to die.
+            Errno::EOWNERDEAD => true,
+            // There is nothing to load or store behind the end of a file.
+            Errno::EFAULT => self.mode == Mode::Mmap && self.shared.history.is_sized(),
+            _ => false,
+        };
+        if !harmless {
             self.shared.failed(self.engine, errno);
         }
         thread::sleep(PAUSE);
@@ -357,5 +379,209 @@ impl Stopwatch {
         if let Some(begin) = self.0 {
             pulse.checked(thread_cpu_time().saturating_sub(begin) * SAMPLE as u32);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use engines::{Kind, Rejected};
+    use oracle::{Config, History, Key, Severity};
+
+    use crate::arena::Geometry;
+    use crate::crew::Crew;
+    use crate::liar::{Liar, LiarStore};
+    use crate::race::aim::Aim;
+    use crate::race::shared::Found;
+
+    const LEN: u64 = 64 << 10;
+
+    /// An engine by which something completes twice.
+    const GHOST: Kind = Kind::LIBAIO_VECTOR;
+
+    /// What becomes of a request; none if it is the one by which the queue breaks.
+    type Answer = fn(u64, &mut Request) -> Option<Result<usize, Errno>>;
+
+    /// A queue that does as a test says, and then has the race stopped.
+    struct Script {
+        answer: Answer,
+        nth: u64,
+        most: u64,
+        stop: Arc<AtomicBool>,
+        done: Option<Completion>,
+        broken: bool,
+        /// Something completes once more, later.
+        ghost: bool,
+    }
+
+    impl Queue for Script {
+        fn depth(&self) -> usize {
+            1
+        }
+
+        fn in_flight(&self) -> usize {
+            usize::from(self.broken || self.done.is_some())
+        }
+
+        fn submit(&mut self, mut request: Request) -> Result<(), Box<Rejected>> {
+            let result = (self.answer)(self.nth, &mut request);
+            self.nth += 1;
+            self.stop.store(self.nth >= self.most, Ordering::SeqCst);
+            self.broken = result.is_none();
+            self.done = result.map(|result| Completion {
+                id: request.id,
+                result,
+                buffer: request.buffer,
+            });
+            Ok(())
+        }
+
+        fn reap(&mut self, _wait: Duration, out: &mut Vec<Completion>) -> Result<(), Error> {
+            out.extend(self.done.take());
+            if self.broken {
+                Err(Error::Twice)
+            } else {
+                Ok(())
+            }
+        }
+
+        fn linger(&mut self, _wait: Duration) -> Result<(), Error> {
+            match self.ghost {
+                true => Err(Error::Twice),
+                false => Ok(()),
+            }
+        }
+    }
+
+    /// Reads so often, by an engine of that kind, what the memory beside it holds as well.
+    fn read(kind: Kind, profile: Profile, most: u64, answer: Answer) -> (Result<()>, Tally, Found) {
+        let mut config = Config::new(LEN);
+        (config.readers, config.profile) = (2, profile);
+        config.others = vec![(9, LEN)];
+        let history = History::new(config).unwrap();
+        let store = LiarStore(Arc::new(Liar::new(&history, None, 1)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (script, writers) = (Arc::clone(&stop), Vec::new());
+        let shared = Arc::new(Shared::new(
+            history,
+            Arc::new(store),
+            Geometry::USUAL,
+            writers,
+            stop,
+        ));
+        let aim = Aim::Blocks {
+            sizes: vec![4096],
+            within: 0..LEN,
+        };
+        let post = Post {
+            nth: 0,
+            writer: 0,
+            first_slot: 0,
+        };
+        let queue = Script {
+            answer,
+            nth: 0,
+            most,
+            stop: script,
+            done: None,
+            broken: false,
+            ghost: kind == GHOST,
+        };
+        let pulse = Crew::<()>::new().pulse(kind.name(), Role::Read, 1);
+        let plan = WorkerPlan::read(kind, aim, 1);
+        let worker = Worker::new(
+            &plan,
+            &post,
+            &shared,
+            Box::new(queue),
+            &pulse,
+            Rng::new(1, 0),
+        );
+        let mut found = Tally::default();
+        let done = worker.unwrap().run(&mut found);
+        (done, found, shared.take_found())
+    }
+
+    /// Fills a request with the words that the file had at the beginning.
+    fn initial(request: &mut Request) -> Result<usize, Errno> {
+        let history = History::new(Config::new(LEN)).unwrap();
+        history.fill_initial(request.offset, request.buffer.words_mut());
+        Ok(request.len)
+    }
+
+    /// The same with the first word of somebody else.
+    fn foreign(request: &mut Request) -> Result<usize, Errno> {
+        let result = initial(request);
+        request.buffer.words_mut()[0] = Key::new(0, 9).encode(oracle::Tag::INITIAL, 0);
+        result
+    }
+
+    #[test]
+    fn what_was_found_outlives_a_queue_that_breaks() {
+        let answer: Answer = |nth, request| (nth == 0).then(|| foreign(request));
+        let (done, found, _) = read(Kind::LIBAIO, Profile::Strict, u64::MAX, answer);
+        let error = done.unwrap_err();
+        assert!(
+            matches!(error.downcast_ref(), Some(Error::Twice)),
+            "{error}"
+        );
+        assert_eq!(found.events(Severity::Violation, Class::Foreign), 1);
+    }
+
+    #[test]
+    fn a_completion_too_many_is_noticed_when_all_is_over() {
+        let answer: Answer = |_, request| Some(initial(request));
+        let (done, found, _) = read(GHOST, Profile::Strict, 3, answer);
+        let error = done.unwrap_err();
+        assert!(
+            matches!(error.downcast_ref(), Some(Error::Twice)),
+            "{error}"
+        );
+        assert!(found.words() > 0);
+    }
+
+    #[test]
+    fn where_it_is_promised_a_read_returns_all_there_is() {
+        let half: Answer = |_, request| initial(request).map(|len| Ok(len / 2)).ok();
+        let short = |kind, profile| {
+            let (done, found, _) = read(kind, profile, 3, half);
+            done.unwrap();
+            found.events(Severity::Violation, Class::Short)
+        };
+        // Asking again gets the rest.
+        for kind in [Kind::DIRECT, Kind::URING_BUFFERED] {
+            assert_eq!(short(kind, Profile::Strict), 3);
+            assert_eq!(short(kind, Profile::Bare), 0);
+        }
+        for kind in [Kind::BUFFERED_NOWAIT, Kind::SPLICE] {
+            assert_eq!(short(kind, Profile::Strict), 0);
+        }
+    }
+
+    #[test]
+    fn an_error_that_nothing_explains_is_told_apart() {
+        let again: Answer = |_, _| Some(Err(Errno::EAGAIN));
+        let (done, found, told) = read(Kind::URING, Profile::Strict, 3, again);
+        done.unwrap();
+        assert!(found.is_clean());
+        assert_eq!(told.errors["uring EAGAIN"], 3);
+        assert_eq!(told.surprises, told.errors);
+        // Who asks not to wait is told so, and who is killed does not come back.
+        let (_, _, told) = read(Kind::DIRECT_NOWAIT, Profile::Strict, 3, again);
+        assert!(told.errors.is_empty() && told.surprises.is_empty());
+        let dead: Answer = |_, _| Some(Err(Errno::EOWNERDEAD));
+        let (_, _, told) = read(Kind::LIBAIO, Profile::Strict, 3, dead);
+        assert!(told.errors.is_empty() && told.surprises.is_empty());
+    }
+
+    #[test]
+    fn honest_words_raise_no_alarm() {
+        let answer: Answer = |_, request| Some(initial(request));
+        let (done, found, _) = read(Kind::LIBAIO, Profile::Strict, 50, answer);
+        done.unwrap();
+        assert!(found.is_clean(), "{:?}", found.findings());
     }
 }

@@ -10,6 +10,8 @@
 //! 0 w 13312 512 17 25 512
 //! ```
 //!
+//! It holds no content: a replay writes words of its own, and judges them.
+//!
 //! The last is: thread, `w` or `r`, offset, length, when it began and ended, and how many bytes were
 //! moved or `-` for an error. Beginnings and ends are numbered by one counter, as in the oracle.
 

@@ -9,12 +9,15 @@ pub mod finding;
 pub mod html;
 pub mod junit;
 pub mod rates;
+#[cfg(test)]
+pub mod samples;
 pub mod table;
 pub mod timeline;
 
 use std::collections::BTreeMap;
 
-use oracle::{Class, Severity, Tally};
+use anyhow::{Context, Result, bail};
+use oracle::{Class, Profile, Severity, Tally};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +27,7 @@ use crate::klog::KernelLog;
 use crate::place::Place;
 use crate::report::finding::FindingReport;
 use crate::report::rates::Rates;
+use crate::report::table::list;
 use crate::status::Status;
 
 /// Names the format.
@@ -50,6 +54,10 @@ pub struct Report {
     pub profile: String,
     /// The seed.
     pub seed: u64,
+    /// A number in the key of every word that was written, another one in each run: what an earlier run
+    /// left on the disk is told apart by it, also if it had the same seed.
+    #[serde(default)]
+    pub run: u64,
     /// The command line that makes the same choices again.
     #[serde(default)]
     pub command: String,
@@ -82,6 +90,9 @@ pub struct ScenarioReport {
     /// What kept the tool from going through with it.
     #[serde(default)]
     pub failures: Vec<String>,
+    /// Whether the environment lacked something on the way; the notes say what.
+    #[serde(skip)]
+    lacking: bool,
     /// How long it raced.
     pub seconds: f64,
     /// Size of the file in bytes.
@@ -107,6 +118,10 @@ pub struct ScenarioReport {
     pub errors: BTreeMap<String, u64>,
     /// Requests that the filesystem refused with EIO.
     pub refused: u64,
+    /// Under "strict": requests that failed with another error, or were short writes, though nothing in
+    /// the scenario explains it.
+    #[serde(default)]
+    pub unexplained: u64,
     /// Violations by class; absent classes have none.
     pub violations: BTreeMap<String, u64>,
     /// Collisions by class; "fsync" is one reported by fsync.
@@ -155,7 +170,27 @@ pub struct EngineReport {
     pub errors: u64,
 }
 
+/// What tells whether the rest can be understood.
+#[derive(Deserialize)]
+struct Format {
+    schema: String,
+    version: u32,
+}
+
 impl Report {
+    /// Reads a result. `path` is what errors call it.
+    pub fn parse(text: &str, path: &str) -> Result<Self> {
+        let no_result = || format!("{path} is no result of diorace run");
+        let Format { schema, version } = serde_json::from_str(text).with_context(no_result)?;
+        if schema != SCHEMA || version > VERSION {
+            bail!(
+                "{path} was written in format {schema} {version}; this diorace reads {SCHEMA} up to \
+                 {VERSION}"
+            );
+        }
+        serde_json::from_str(text).with_context(no_result)
+    }
+
     /// Draws the conclusion from the scenarios.
     pub fn conclude(&mut self) {
         let all: Vec<_> = self
@@ -184,6 +219,11 @@ impl Report {
     }
 }
 
+/// Whether a failure is one by which a filesystem says that direct and cached I/O met.
+fn is_refusal(failure: &str) -> bool {
+    failure.ends_with(" EIO") || failure.ends_with(" EFAULT")
+}
+
 impl ScenarioReport {
     /// Nothing known yet.
     pub fn new(name: &str) -> Self {
@@ -192,6 +232,7 @@ impl ScenarioReport {
             status: Status::Legal,
             notes: Vec::new(),
             failures: Vec::new(),
+            lacking: false,
             seconds: 0.0,
             file_size: 0,
             engines: Vec::new(),
@@ -203,6 +244,7 @@ impl ScenarioReport {
             checking_seconds: 0.0,
             errors: BTreeMap::new(),
             refused: 0,
+            unexplained: 0,
             violations: BTreeMap::new(),
             collisions: BTreeMap::new(),
             warnings: BTreeMap::new(),
@@ -230,11 +272,30 @@ impl ScenarioReport {
         report
     }
 
-    /// The tool, or what it needs, broke on the way. What was found before still counts.
+    /// Threads did not come back; what they are doing, each.
+    pub fn hang(&mut self, file: &str, threads: Vec<String>) {
+        for thread in threads {
+            *self.violations.entry("hang".to_owned()).or_default() += 1;
+            let finding = FindingReport::plain("hang", file, "the watchdog", thread);
+            self.findings.push(finding);
+        }
+    }
+
+    /// The tool broke on the way, or the environment lacked what it needs. What was found before still
+    /// counts. But that a request completed twice is the kernel's fault.
     pub fn broken(&mut self, error: &anyhow::Error) {
-        let what = format!("{error:#}");
-        if !self.failures.contains(&what) {
-            self.failures.push(what);
+        if matches!(error.downcast_ref(), Some(engines::Error::Twice)) {
+            *self.violations.entry("twice".to_owned()).or_default() += 1;
+            return;
+        }
+        let lack = Status::lack(error);
+        self.lacking |= lack.is_some();
+        let (list, what) = match lack {
+            Some(why) => (&mut self.notes, why),
+            None => (&mut self.failures, format!("{error:#}")),
+        };
+        if !list.contains(&what) {
+            list.push(what);
         }
     }
 
@@ -314,10 +375,21 @@ impl ScenarioReport {
         }
     }
 
+    /// Adds failures that nothing in the scenario explains. Where everything is promised to work they
+    /// are no legal result, whatever the error.
+    pub fn wonder(&mut self, profile: Profile, surprises: &BTreeMap<String, u64>) {
+        let other = surprises.iter().filter(|(name, _)| !is_refusal(name));
+        let other: BTreeMap<_, _> = other.map(|(name, n)| (name.clone(), *n)).collect();
+        if profile == Profile::Strict && !other.is_empty() {
+            self.unexplained += other.values().sum::<u64>();
+            let note = format!("nothing explains these errors: {}", list(&other));
+            self.notes.push(note);
+        }
+    }
+
     /// Draws the conclusion.
     pub fn conclude(&mut self) {
-        let refused = self.errors.iter();
-        let refused = refused.filter(|(name, _)| name.ends_with("EIO") || name.ends_with("EFAULT"));
+        let refused = self.errors.iter().filter(|(name, _)| is_refusal(name));
         self.refused = refused.map(|(_, n)| n).sum();
         // What only the last check, or fsync, brought to light.
         if !self.violations.is_empty() {
@@ -330,8 +402,10 @@ impl ScenarioReport {
             Status::Violation
         } else if !self.failures.is_empty() {
             Status::Tool
-        } else if !self.collisions.is_empty() || self.refused > 0 {
+        } else if !self.collisions.is_empty() || self.refused + self.unexplained > 0 {
             Status::Collision
+        } else if self.lacking {
+            Status::Lacking
         } else if self.operations == 0 {
             self.notes.push("not one operation succeeded".into());
             Status::Lacking
@@ -348,5 +422,64 @@ impl ScenarioReport {
         } else {
             Status::Legal
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use engines::Errno;
+
+    #[test]
+    fn a_format_from_elsewhere_is_named() {
+        let error = |text| Report::parse(text, "x.json").unwrap_err().to_string();
+        assert_eq!(
+            error(r#"{"schema": "diorace.report", "version": 9}"#),
+            "x.json was written in format diorace.report 9; this diorace reads diorace.report up to 1"
+        );
+        assert!(error("{}").contains("no result of diorace run"));
+        assert!(error(r#"{"schema": "diorace.report", "version": 1}"#).contains("no result"));
+    }
+
+    #[test]
+    fn what_the_environment_lacks_is_no_failure_of_the_tool() {
+        let status = |errors: &[Errno], collisions: u64| {
+            let mut report = samples::legal("test");
+            for errno in errors {
+                report.broken(&anyhow::Error::new(*errno).context("cannot fill a file"));
+            }
+            if collisions > 0 {
+                report.collisions.insert("stale".to_owned(), collisions);
+            }
+            report.conclude();
+            report.status
+        };
+        assert_eq!(status(&[], 0), Status::Legal);
+        assert_eq!(status(&[Errno::ENOSPC], 0), Status::Lacking);
+        assert_eq!(status(&[Errno::ENOSPC], 1), Status::Collision);
+        assert_eq!(status(&[Errno::EIO], 1), Status::Tool);
+        assert_eq!(status(&[Errno::ENOSPC, Errno::EIO], 0), Status::Tool);
+    }
+
+    #[test]
+    fn what_nothing_explains_is_legal_only_where_nothing_is_promised() {
+        let status = |profile, failure: &str| {
+            let mut report = ScenarioReport::new("test");
+            report.operations = 1;
+            let failures = BTreeMap::from([(failure.to_owned(), 2)]);
+            report.errors = failures.clone();
+            report.wonder(profile, &failures);
+            report.conclude();
+            (report.status, report.refused, report.unexplained)
+        };
+        let (legal, collision) = (Status::Legal, Status::Collision);
+        for failure in ["uring EAGAIN", "libaio short write", "direct ENOMEM"] {
+            assert_eq!(status(Profile::Strict, failure), (collision, 0, 2));
+            assert_eq!(status(Profile::Bare, failure), (legal, 0, 0));
+        }
+        for profile in [Profile::Strict, Profile::Bare] {
+            assert_eq!(status(profile, "direct EIO"), (collision, 2, 0));
+        }
     }
 }

@@ -12,7 +12,8 @@ use anyhow::{Result, anyhow};
 use engines::{Advice, Buffer, Errno, File, Kind as Engine, Op};
 use oracle::word::mix;
 
-use crate::bench::Bench;
+use crate::bench::{BOTH_APPEND, Bench};
+use crate::race::shared::SHORT;
 use crate::report::ScenarioReport;
 use crate::scenarios::solo::{self, Task};
 use crate::scenarios::{Kind, Scenario};
@@ -40,30 +41,26 @@ const RECORDS: u64 = 24;
 fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
     let least = bench.geometry.align.max(512);
     let whole = bench.geometry.block.max(bench.geometry.page).max(least);
-    let dir = bench.arena.dir().to_owned();
-    // The third stands for both ways at once.
+    let (dir, salt) = (bench.arena.dir().to_owned(), mix(bench.settings.run));
+    let named = |kind: Engine| (kind.name(), kind);
     let kinds = [
-        Engine::DIRECT_APPEND,
-        Engine::BUFFERED_APPEND,
-        Engine::URING_BUFFERED,
+        named(Engine::DIRECT_APPEND),
+        named(Engine::BUFFERED_APPEND),
+        // No engine stands for both ways at once: this one is only not one of the others.
+        (BOTH_APPEND, Engine::URING_BUFFERED),
     ];
-    let mut report = solo::run(bench, &kinds, 1, move |task| {
+    let mut report = solo::run_named(bench, &kinds, APPENDERS as usize, move |task| {
         let path = dir.join(format!("append-{}", task.nth));
         let mut round = 0;
         while !task.stopped() {
             round += 1;
             // Filesystems lock otherwise for whole blocks than for parts of them.
             let unit = if round % 2 == 0 { least } else { whole };
-            Round { unit, round }.play(task, &path)?;
+            Round { unit, round, salt }.play(task, &path)?;
         }
         let _ = fs::remove_file(&path);
         Ok(())
     })?;
-    for engine in &mut report.engines {
-        if engine.engine == Engine::URING_BUFFERED.name() {
-            engine.engine = "both-append".to_owned();
-        }
-    }
     report.file_size = APPENDERS * RECORDS * whole;
     Ok(report)
 }
@@ -72,6 +69,8 @@ fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
 struct Round {
     unit: u64,
     round: u64,
+    /// Of each run another one.
+    salt: u64,
 }
 
 impl Round {
@@ -79,7 +78,13 @@ impl Round {
     fn word(&self, who: u64, which: u64, nth: u64) -> u64 {
         let tag =
             ((self.round & 0xFFFF) << 48) | (who << 40) | (which << 24) | ((nth & 0xFFFF) << 8);
-        tag | (mix(tag) & 0xFF)
+        (tag | (mix(tag) & 0xFF)) ^ self.salt
+    }
+
+    /// Whose record a word is of, and which one, if it is one of this run.
+    fn record(&self, word: u64) -> (u64, u64) {
+        let tag = word ^ self.salt;
+        ((tag >> 40) & 0xFF, (tag >> 24) & 0xFFFF)
     }
 
     fn play(&self, task: &mut Task, path: &Path) -> Result<()> {
@@ -90,7 +95,7 @@ impl Round {
         let acked = Mutex::new(HashMap::new());
         let errors = Mutex::new(Vec::new());
         let over = AtomicBool::new(false);
-        let watch = task.watch(Op::Write, 0, APPENDERS * RECORDS * self.unit);
+        let watcher: &Task = task;
         let results: Vec<Result<()>> = thread::scope(|scope| {
             let appenders: Vec<_> = (0..APPENDERS)
                 .map(|who| {
@@ -100,7 +105,7 @@ impl Round {
                         _ => who % 2 == 0,
                     };
                     let (acked, errors) = (&acked, &errors);
-                    scope.spawn(move || self.append(path, who, direct, acked, errors))
+                    scope.spawn(move || self.append(watcher, path, who, direct, acked, errors))
                 })
                 .collect();
             let reader = scope.spawn(|| self.disturb(path, &over));
@@ -114,7 +119,6 @@ impl Round {
         });
         results.into_iter().collect::<Result<()>>()?;
         let acked = acked.into_inner().unwrap_or_default();
-        task.watched(watch, Ok(acked.len() as u64 * self.unit));
         for errno in errors.into_inner().unwrap_or_default() {
             task.failed(errno);
         }
@@ -123,6 +127,7 @@ impl Round {
 
     fn append(
         &self,
+        task: &Task,
         path: &Path,
         who: u64,
         direct: bool,
@@ -136,16 +141,16 @@ impl Round {
             for (word, nth) in buffer.words_mut().iter_mut().zip(0..words) {
                 *word = self.word(who, which, nth);
             }
-            let got = loop {
-                match file.append(&buffer.words()[..words as usize]) {
-                    Err(Errno::EINTR | Errno::EAGAIN) => {}
-                    other => break other,
-                }
-            };
-            match got {
+            // Where it goes is not known before.
+            let what = (Op::Write, 0, self.unit);
+            let record = &buffer.words()[..words as usize];
+            match task.watched(who as usize, what, || file.append(record)) {
                 Ok(got) => {
                     if let Ok(mut acked) = acked.lock() {
                         acked.insert((who, which), got);
+                    }
+                    if let (true, Ok(mut errors)) = ((got as u64) < self.unit, errors.lock()) {
+                        errors.push(SHORT);
                     }
                 }
                 Err(errno) => {
@@ -191,7 +196,12 @@ impl Round {
             }
             let mut buffer = Buffer::new(size.next_multiple_of(4096) as usize, 4096)?;
             let got = match file.pread(buffer.words_mut(), 0) {
-                Ok(got) => got.min(size as usize),
+                Ok(got) if (got as u64) < size => {
+                    let what = format!("a {how} read of {size} bytes returns {got}");
+                    task.wrong("short", "append", what);
+                    continue;
+                }
+                Ok(_) => size as usize,
                 Err(errno) => {
                     task.failed(errno);
                     continue;
@@ -213,7 +223,7 @@ impl Round {
         let mut left: HashMap<_, _> = acked.clone();
         for (record, nth) in words.chunks((self.unit / 8) as usize).zip(0u64..) {
             let at = nth * self.unit;
-            let (who, which) = ((record[0] >> 40) & 0xFF, (record[0] >> 24) & 0xFFFF);
+            let (who, which) = self.record(record[0]);
             let odd = (0..)
                 .zip(record)
                 .find(|(n, word)| self.word(who, which, *n) != **word);
@@ -239,5 +249,28 @@ impl Round {
                 format!("a {how} read: record {which} of thread {who} is nowhere in the file");
             task.wrong("lost", "append", what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_another_run_is_none_of_this_one() {
+        let round = |salt| Round {
+            unit: 512,
+            round: 1,
+            salt,
+        };
+        let acked = HashMap::from([((2, 3), 512)]);
+        let torn = |left: Round| {
+            let words: Vec<u64> = (0..64).map(|nth| left.word(2, 3, nth)).collect();
+            let mut task = Task::alone(Engine::DIRECT_APPEND);
+            round(mix(1)).compare(&mut task, "direct", &words, &acked);
+            task.count("torn")
+        };
+        assert_eq!(torn(round(mix(1))), 0);
+        assert_eq!(torn(round(mix(2))), 1);
     }
 }

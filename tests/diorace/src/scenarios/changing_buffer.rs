@@ -12,6 +12,7 @@ use engines::{Advice, Buffer, File, Kind as Engine, Mapping, Op};
 use oracle::word::mix;
 
 use crate::bench::Bench;
+use crate::race::shared::SHORT;
 use crate::report::ScenarioReport;
 use crate::rng::Rng;
 use crate::scenarios::solo::{self, Task};
@@ -40,6 +41,8 @@ const PLACES: u64 = 16;
 fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
     let unit = (16 * bench.geometry.page).max(bench.geometry.align);
     let (dir, seed) = (bench.arena.dir().to_owned(), bench.settings.seed);
+    // No word of an earlier run is one of this one's contents.
+    let first = mix(bench.settings.run) >> 8;
     let kinds = [Engine::DIRECT, Engine::LIBAIO, Engine::URING];
     let mut report = solo::run(bench, &kinds, 1, move |task| {
         let file = dir.join(format!("changing-{}", task.nth));
@@ -48,7 +51,7 @@ fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
         let rng = Rng::new(seed, task.nth);
         let done = thread::scope(|scope| {
             let flipper = scope.spawn(|| game.flip());
-            let done = game.play(task, &file, rng);
+            let done = game.play(task, &file, 2 * first, rng);
             game.over.store(true, Ordering::SeqCst);
             flipper.join().map_or(Ok(()), |()| done)
         });
@@ -81,9 +84,9 @@ impl Game {
     fn new(path: &Path, memory: &Path, unit: u64) -> Result<Self> {
         let file = File::create(path)?;
         let zeroes = vec![0u64; (PLACES * unit / 8) as usize];
-        file.pwrite(&zeroes, 0)?;
+        solo::fill(&file, &zeroes)?;
         let under = File::create(memory)?;
-        under.pwrite(&zeroes[..(unit / 8) as usize], 0)?;
+        solo::fill(&under, &zeroes[..(unit / 8) as usize])?;
         Ok(Self {
             file,
             mapping: Arc::new(Mapping::new(under, unit as usize)?),
@@ -123,11 +126,11 @@ impl Game {
         }
     }
 
-    fn play(&self, task: &mut Task, path: &Path, mut rng: Rng) -> Result<()> {
+    /// Plays rounds from an even number on.
+    fn play(&self, task: &mut Task, path: &Path, mut round: u64, mut rng: Rng) -> Result<()> {
         let words = self.unit / 8;
         let mut queue = engines::open(task.kind, path, 0, 1)?;
         let direct = File::open(path, true)?;
-        let mut round = 0;
         while !task.stopped() {
             round += 2;
             let fresh: Vec<u64> = (0..words).map(|nth| word(round, 0, nth)).collect();
@@ -140,7 +143,12 @@ impl Game {
             let done = task.one(queue.as_mut(), Op::Write, at, self.unit as usize, buffer)?;
             self.rest(round);
             match done.result {
-                Ok(got) => self.look(task, &direct, round, at, got)?,
+                Ok(got) => {
+                    if (got as u64) < self.unit {
+                        task.failed(SHORT);
+                    }
+                    self.look(task, &direct, round, at, got)?;
+                }
                 Err(errno) => task.failed(errno),
             }
         }
@@ -154,16 +162,26 @@ impl Game {
         let _ = self.file.advise(Advice::DontNeed, at, self.unit);
         for (file, how) in [(direct, "direct"), (&self.file, "cached")] {
             let words = &mut buffer.words_mut()[..(self.unit / 8) as usize];
-            if let Err(errno) = file.pread(words, at) {
+            let there = match file.pread(words, at) {
+                Ok(there) => there,
+                Err(errno) => {
+                    let what = format!(
+                        "a {how} read of {} bytes at {at} fails with {errno} after they were written \
+                         from memory that changed",
+                        self.unit
+                    );
+                    task.wrong("lost", "changing", what);
+                    continue;
+                }
+            };
+            if (there as u64) < self.unit {
                 let what = format!(
-                    "a {how} read of {} bytes at {at} fails with {errno} after they were written from \
-                     memory that changed",
+                    "a {how} read of {} bytes at {at} returns {there}",
                     self.unit
                 );
-                task.wrong("lost", "changing", what);
-                continue;
+                task.wrong("short", "changing", what);
             }
-            let written = &words[..got / 8];
+            let written = &words[..got.min(there) / 8];
             task.judged(written.len() as u64);
             let wrong = written.iter().zip(0..).find(|(seen, nth)| {
                 let (a, b) = (word(round, 0, *nth), word(round, 1, *nth));
@@ -185,4 +203,35 @@ impl Game {
 fn is_mixed(seen: u64, a: u64, b: u64) -> bool {
     let (seen, a, b) = (seen.to_ne_bytes(), a.to_ne_bytes(), b.to_ne_bytes());
     (0..8).all(|i| seen[i] == a[i] || seen[i] == b[i])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_short_read_did_not_return_is_not_compared() {
+        let unit = 4096;
+        let name = |what: &str| format!("diorace-{what}-{}", std::process::id());
+        let (path, memory) = (
+            std::env::temp_dir().join(name("changing")),
+            std::env::temp_dir().join(name("memory")),
+        );
+        let game = Game::new(&path, &memory, unit).unwrap();
+        let file = File::open(&path, false).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::remove_file(&memory).unwrap();
+        let words: Vec<u64> = (0..unit / 8).map(|nth| word(2, nth % 2, nth)).collect();
+        let mut task = Task::alone(Engine::DIRECT);
+        let look = |task: &mut Task| {
+            game.look(task, &file, 2, 0, unit as usize).unwrap();
+            (task.count("short"), task.count("exposed"))
+        };
+        file.pwrite(&words, 0).unwrap();
+        assert_eq!(look(&mut task), (0, 0));
+        file.set_len(512).unwrap();
+        assert_eq!(look(&mut task), (2, 0));
+        file.set_len(unit).unwrap();
+        assert_eq!(look(&mut task), (2, 2));
+    }
 }

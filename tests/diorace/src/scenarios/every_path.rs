@@ -36,7 +36,8 @@ fn plan(bench: &Bench<'_>) -> Plan {
     let page = bench.geometry.page;
     let unit = bench.geometry.align;
     let granule = bench.geometry.granule();
-    let part = bench.size(granule, granule, granule);
+    let len = bench.size(3 * granule, 3 * granule, 3 * granule);
+    let part = len / 3;
     let depth = bench.depth(4);
     let engines: Vec<Engine> = Engine::ALL
         .iter()
@@ -52,7 +53,7 @@ fn plan(bench: &Bench<'_>) -> Plan {
     };
     let all = Aim::Blocks {
         sizes: vec![page.max(unit), 8 * page.max(unit)],
-        within: 0..3 * part,
+        within: 0..len,
     };
     let mut workers = Vec::new();
     for (nth, kind) in engines.into_iter().enumerate() {
@@ -87,12 +88,12 @@ fn plan(bench: &Bench<'_>) -> Plan {
         workers.push(reader.pausing(500).in_slice(turn, TURNS));
     }
     Plan {
-        len: 3 * part,
+        len,
         cell: unit,
         workers,
         extras: Vec::new(),
         disturbers: vec![DisturbPlan {
-            within: 0..3 * part,
+            within: 0..len,
             block: 64 << 10,
             pause: 20_000,
             // Those that concern more than this file are rare.

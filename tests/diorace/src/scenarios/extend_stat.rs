@@ -8,6 +8,7 @@ use engines::{Buffer, File, Kind as Engine, Op, Request};
 use oracle::SizeTracker;
 
 use crate::bench::Bench;
+use crate::race::shared::SHORT;
 use crate::report::ScenarioReport;
 use crate::scenarios::solo::{self, Task};
 use crate::scenarios::{Kind, Scenario};
@@ -79,7 +80,7 @@ fn grow(
             };
             at += block;
             if let Some(refused) = task.submit(queue, request) {
-                note(task, &refused.result);
+                note(task, &refused.result, block);
                 free.push((id, refused.buffer));
             }
         }
@@ -88,7 +89,7 @@ fn grow(
             return Ok(());
         }
         for completion in done {
-            note(task, &completion.result);
+            note(task, &completion.result, block);
             let id = completion.id;
             if let Ok(n) = completion.result {
                 size.end_write(ends[id] - block + n as u64);
@@ -105,8 +106,10 @@ fn grow(
     }
 }
 
-fn note(task: &mut Task, result: &Result<usize, engines::Errno>) {
-    if let Err(errno) = result {
-        task.failed(*errno);
+fn note(task: &mut Task, result: &Result<usize, engines::Errno>, len: u64) {
+    match result {
+        Ok(n) if (*n as u64) < len => task.failed(SHORT),
+        Ok(_) => {}
+        Err(errno) => task.failed(*errno),
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 
 use anyhow::Result;
-use engines::{Buffer, Errno, File, Kind as Engine, Mapping, Op};
+use engines::{Buffer, File, Kind as Engine, Mapping, Op};
 use oracle::word::mix;
 
 use crate::bench::Bench;
@@ -34,6 +34,7 @@ const PAGES: u64 = 32;
 fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
     let unit = bench.geometry.page.max(bench.geometry.align);
     let (dir, seed) = (bench.arena.dir().to_owned(), bench.settings.seed);
+    let salt = mix(bench.settings.run);
     let kinds = [
         Engine::DIRECT,
         Engine::LIBAIO,
@@ -43,7 +44,7 @@ fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
     ];
     let mut report = solo::run(bench, &kinds, 1, move |task| {
         let path = dir.join(format!("self-{}", task.nth));
-        let mut game = Game::new(&path, unit, Rng::new(seed, task.nth))?;
+        let mut game = Game::new(&path, unit, salt, Rng::new(seed, task.nth))?;
         while !task.stopped() {
             game.round(task, &path)?;
         }
@@ -60,19 +61,17 @@ struct Game {
     mapping: Arc<Mapping>,
     model: Vec<u64>,
     unit: u64,
+    /// Of each run another one, so that no word of an earlier one is right.
+    salt: u64,
     rng: Rng,
     round: u64,
 }
 
 impl Game {
-    fn new(path: &std::path::Path, unit: u64, rng: Rng) -> Result<Self> {
+    fn new(path: &std::path::Path, unit: u64, salt: u64, rng: Rng) -> Result<Self> {
         let file = File::create(path)?;
-        let model: Vec<u64> = (0..PAGES * unit / 8).map(mix).collect();
-        anyhow::ensure!(
-            file.pwrite(&model, 0) == Ok(model.len() * 8),
-            "cannot fill a file of {} bytes",
-            model.len() * 8
-        );
+        let model: Vec<u64> = (0..PAGES * unit / 8).map(|nth| mix(nth ^ salt)).collect();
+        solo::fill(&file, &model)?;
         let mapped = File::open(path, false)?;
         let mapping = Arc::new(Mapping::new(mapped, (PAGES * unit) as usize)?);
         Ok(Self {
@@ -80,6 +79,7 @@ impl Game {
             mapping,
             model,
             unit,
+            salt,
             rng,
             round: 0,
         })
@@ -133,7 +133,7 @@ impl Game {
     }
 
     fn store(&mut self, at: u64) {
-        let word = mix(self.round ^ (at << 32));
+        let word = mix(self.round ^ (at << 32) ^ self.salt);
         if self.mapping.store(at, &[word]).is_ok() {
             self.model[(at / 8) as usize] = word;
         }
@@ -141,8 +141,14 @@ impl Game {
 
     /// Takes what the file holds for what it should hold.
     fn adopt(&mut self, at: u64, len: usize) -> Result<()> {
-        let range = (at / 8) as usize..(at / 8) as usize + len / 8;
-        self.file.pread(&mut self.model[range], at)?;
+        let (first, count) = ((at / 8) as usize, len / 8);
+        let mut done = 0;
+        while done < count {
+            let rest = &mut self.model[first + done..first + count];
+            let got = self.file.pread(rest, at + done as u64 * 8)?;
+            anyhow::ensure!(got >= 8, "nothing can be read at {}", at + done as u64 * 8);
+            done += got / 8;
+        }
         Ok(())
     }
 
@@ -151,20 +157,26 @@ impl Game {
         let mut words = vec![0u64; len / 8];
         for by_read in [false, true] {
             let result = if by_read {
-                self.file.pread(&mut words, at).map(|_| ())
+                self.file.pread(&mut words, at)
             } else {
-                self.mapping.load(at, &mut words)
+                self.mapping.load(at, &mut words).map(|()| len)
             };
-            match result {
-                Err(Errno(0)) | Ok(()) => {}
+            let got = match result {
+                Ok(got) => got,
                 Err(errno) => {
                     task.failed(errno);
                     continue;
                 }
+            };
+            if got < len {
+                let what = format!("after {how}, a read of {len} bytes at {at} returns {got}");
+                task.wrong("short", "self", what);
             }
-            task.judged(words.len() as u64);
+            // Behind that are the words of the other mode.
+            let seen = &words[..got.min(len) / 8];
+            task.judged(seen.len() as u64);
             let expect = &self.model[range.clone()];
-            let Some(nth) = words.iter().zip(expect).position(|(a, b)| a != b) else {
+            let Some(nth) = seen.iter().zip(expect).position(|(a, b)| a != b) else {
                 continue;
             };
             let mode = if by_read { "a read" } else { "a load" };
@@ -178,5 +190,29 @@ impl Game {
             self.adopt(at, len)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_short_read_did_not_return_is_not_compared() {
+        let path = std::env::temp_dir().join(format!("diorace-self-{}", std::process::id()));
+        let mut game = Game::new(&path, 4096, 1, Rng::new(1, 0)).unwrap();
+        fs::remove_file(&path).unwrap();
+        let mut task = Task::alone(Engine::BUFFERED);
+        game.compare(&mut task, 0, 8192, "nothing").unwrap();
+        assert_eq!((task.count("short"), task.count("stale")), (0, 0));
+        game.file.set_len(4096).unwrap();
+        game.compare(&mut task, 0, 8192, "a cut").unwrap();
+        assert_eq!((task.count("short"), task.count("stale")), (1, 0));
+        game.file.pwrite(&[7], 0).unwrap();
+        game.file.set_len(8192).unwrap();
+        game.compare(&mut task, 0, 8192, "a store").unwrap();
+        assert_eq!(task.count("stale"), 1);
+        game.compare(&mut task, 0, 8192, "nothing").unwrap();
+        assert_eq!((task.count("short"), task.count("stale")), (1, 1));
     }
 }

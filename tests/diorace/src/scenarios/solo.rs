@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use engines::{Buffer, Completion, Errno, Kind, Op, Queue, Request};
+use engines::{Buffer, Completion, Errno, File, Kind, Op, Queue, Request};
 
 use crate::bench::Bench;
+use crate::crew::Crew;
 use crate::crew::pulse::{Pulse, Role};
-use crate::crew::{Crew, Ending};
 use crate::live::Live;
+use crate::race::shared::failure;
 use crate::report::ScenarioReport;
 use crate::report::finding::FindingReport;
 use crate::status::Lacking;
@@ -22,6 +23,8 @@ const EXPLAINED: usize = 20;
 
 /// What a thread has to work with.
 pub struct Task {
+    /// What reports call it.
+    name: &'static str,
     /// Its engine.
     pub kind: Kind,
     /// Its number.
@@ -43,6 +46,26 @@ pub struct TaskResult {
 }
 
 impl Task {
+    /// A thread that is none, of no race.
+    #[cfg(test)]
+    pub fn alone(kind: Kind) -> Self {
+        Self {
+            name: kind.name(),
+            kind,
+            nth: 0,
+            pulse: Crew::<()>::new().pulse(kind.name(), Role::Both, 1),
+            stop: Arc::default(),
+            found: Arc::default(),
+            result: TaskResult::default(),
+        }
+    }
+
+    /// Violations of a class so far.
+    #[cfg(test)]
+    pub fn count(&self, class: &str) -> u64 {
+        self.result.violations.get(class).copied().unwrap_or(0)
+    }
+
     /// Whether it is time to stop.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
@@ -58,26 +81,29 @@ impl Task {
         *self.result.violations.entry(class).or_default() += 1;
         self.found.fetch_add(1, Ordering::Relaxed);
         if self.result.findings.len() < EXPLAINED {
-            let report = FindingReport::plain(class, file, self.kind.name(), what);
+            let report = FindingReport::plain(class, file, self.name, what);
             self.result.findings.push(report);
         }
     }
 
-    /// An operation failed.
+    /// An operation failed, or a write was short.
     pub fn failed(&mut self, errno: Errno) {
-        let name = format!("{} {errno}", self.kind.name());
+        let name = failure(self.name, errno);
         *self.result.errors.entry(name).or_default() += 1;
     }
 
-    /// Something begins that is not one request of an engine.
-    pub fn watch(&self, op: Op, offset: u64, len: u64) -> usize {
-        self.pulse.begin(0, op, offset, len);
-        0
-    }
-
-    /// It has ended.
-    pub fn watched(&self, slot: usize, result: Result<u64, ()>) {
-        self.pulse.end(slot, result);
+    /// What is not a request of an engine, from beginning to end, on a slot of the pulse.
+    pub fn watched(
+        &self,
+        slot: usize,
+        (op, offset, len): (Op, u64, u64),
+        call: impl FnOnce() -> Result<usize, Errno>,
+    ) -> Result<usize, Errno> {
+        self.pulse.begin(slot, op, offset, len);
+        let result = call();
+        self.pulse
+            .end(slot, result.map(|n| n as u64).map_err(|_| ()));
+        result
     }
 
     /// Submits a request on a slot of the pulse; gives the completion if the kernel refused it.
@@ -139,19 +165,45 @@ impl Task {
     }
 }
 
+/// Writes a file from its beginning. After a short write the next one says why it was short.
+pub fn fill(file: &File, words: &[u64]) -> Result<()> {
+    let what = || format!("cannot fill a file of {} bytes", size_of_val(words));
+    let mut done = 0;
+    while done < words.len() {
+        let got = file.pwrite(&words[done..], done as u64 * 8);
+        let got = got.and_then(|got| if got < 8 { Err(Errno::ENOSPC) } else { Ok(got) });
+        done += got.with_context(what)? / 8;
+    }
+    Ok(())
+}
+
 /// Runs one thread for each engine that there is, until the time is up, and reports.
 pub fn run<F>(bench: &Bench<'_>, kinds: &[Kind], slots: usize, work: F) -> Result<ScenarioReport>
+where
+    F: Fn(&mut Task) -> Result<()> + Clone + Send + 'static,
+{
+    let named: Vec<_> = kinds.iter().map(|kind| (kind.name(), *kind)).collect();
+    run_named(bench, &named, slots, work)
+}
+
+/// The same with threads that reports do not call by their engines.
+pub fn run_named<F>(
+    bench: &Bench<'_>,
+    kinds: &[(&'static str, Kind)],
+    slots: usize,
+    work: F,
+) -> Result<ScenarioReport>
 where
     F: Fn(&mut Task) -> Result<()> + Clone + Send + 'static,
 {
     let mut report = ScenarioReport::new(bench.scenario);
     let mut crew = Crew::new().on_record(bench);
     let probe = bench.arena.path("engine");
-    engines::File::create(&probe)?.set_len(4096)?;
+    File::create(&probe)?.set_len(4096)?;
     let wanted = &bench.settings.wanted;
     let found = Arc::new(AtomicU64::new(0));
-    for (nth, kind) in kinds.iter().enumerate() {
-        if !wanted.has(kind.name(), Role::Both) {
+    for (nth, (name, kind)) in kinds.iter().enumerate() {
+        if !wanted.has(name, Role::Both) {
             continue;
         }
         if let Err(error @ engines::Error::Unavailable { .. }) =
@@ -160,8 +212,9 @@ where
             report.notes.push(format!("left out: {error}"));
             continue;
         }
-        let pulse = crew.pulse(kind.name(), Role::Both, slots);
+        let pulse = crew.pulse(name, Role::Both, slots);
         let mut task = Task {
+            name,
             kind: *kind,
             nth: nth as u64,
             pulse: Arc::clone(&pulse),
@@ -170,9 +223,10 @@ where
             result: TaskResult::default(),
         };
         let work = work.clone();
-        crew.start(pulse, move || {
-            work(&mut task)?;
-            Ok(task.result)
+        crew.start(pulse, move |found| {
+            let done = work(&mut task);
+            *found = task.result;
+            done
         })?;
     }
     std::fs::remove_file(&probe)?;
@@ -186,27 +240,20 @@ where
     let begin = Instant::now();
     let ending = crew.race(settings.duration, settings.grace, |pulses, elapsed| {
         live.look(pulses, elapsed, (found.load(Ordering::Relaxed), 0))
-    })?;
+    });
     live.tell(&mut report);
     report.count(
         pulses.iter().map(AsRef::as_ref),
         begin.elapsed().as_secs_f64(),
     );
-    match ending {
-        Ending::Joined { results, errors } => {
-            for result in results {
-                add(&mut report, result);
-            }
-            errors.iter().for_each(|error| report.broken(error));
-        }
-        Ending::Hung(threads) => {
-            for thread in threads {
-                *report.violations.entry("hang".to_owned()).or_default() += 1;
-                let finding = FindingReport::plain("hang", "", "the watchdog", thread);
-                report.findings.push(finding);
-            }
-        }
+    for result in ending.results {
+        add(&mut report, result);
     }
+    // These loops provoke none.
+    let surprises = report.errors.clone();
+    report.wonder(settings.profile, &surprises);
+    ending.errors.iter().for_each(|error| report.broken(error));
+    report.hang("", ending.hung);
     report.conclude();
     Ok(report)
 }

@@ -29,7 +29,7 @@ block by pread, libaio and io_uring, with O_DIRECT and without.",
 fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
     let geometry = bench.geometry;
     let dir = bench.arena.dir().to_owned();
-    let seed = bench.settings.seed;
+    let (seed, key) = (bench.settings.seed, bench.key(0));
     let kinds = [
         Engine::DIRECT,
         Engine::LIBAIO,
@@ -45,7 +45,6 @@ fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
         while !task.stopped() {
             round += 1;
             let tag = Tag::new(1 + task.nth as u8, round);
-            let key = Key::new(seed, task.nth);
             // Now and then the size that found the bug.
             let size = if rng.once_in(8) {
                 300
@@ -74,11 +73,7 @@ fn make(path: &std::path::Path, key: Key, tag: Tag, size: u64, sync: bool) -> Re
     let mut words = vec![0u64; size.div_ceil(8) as usize];
     key.fill(tag, 0, &mut words);
     let file = File::create(path)?;
-    let done = file.pwrite(&words, 0).context("cannot fill a small file")?;
-    anyhow::ensure!(
-        done == words.len() * 8,
-        "cannot fill a small file: short write"
-    );
+    solo::fill(&file, &words)?;
     file.set_len(size)?;
     if sync {
         file.fsync().context("fsync of a small file")?;

@@ -5,17 +5,36 @@
 
 pub mod changing;
 
+use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
 use oracle::{
     Config, History, Initial, Key, Mode, Outcome, Profile, Read, ReadStart, Tag, Tally, Write,
 };
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
+
+/// So many cases, others each time; a failure shows how to have the same ones again.
+pub fn cases(cases: u32) -> ProptestConfig {
+    let mut config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    if config.rng_seed == RngSeed::Random {
+        let seed = RandomState::new().hash_one(std::process::id());
+        config.rng_seed = RngSeed::Fixed(seed);
+        eprintln!("the same cases again: PROPTEST_RNG_SEED={seed}");
+    }
+    config
+}
 
 pub const WORDS: u64 = 32;
 pub const RUN: u64 = 77;
 pub const WRITERS: usize = 4;
 pub const READERS: usize = 3;
+/// A writer that takes no turns, for those who judge.
+pub const LATER: u8 = WRITERS as u8 + 1;
 
 /// One turn of one actor: it begins something if it is idle, and ends what it is doing if not.
 #[derive(Clone, Debug)]
@@ -156,7 +175,7 @@ pub fn play(
 ) -> Result<(), TestCaseError> {
     let mut config = Config::new(WORDS * 8);
     config.cell = setup.cell_words * 8;
-    config.writers = WRITERS as u8;
+    config.writers = LATER;
     config.readers = READERS;
     config.initial = if setup.hole {
         Initial::Hole
