@@ -5,6 +5,7 @@
 # step is timed, how a finished directory appears all at once. Sourced.
 
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+export HOME=${HOME:-/root}
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/diofs
 FLAVOUR=${FLAVOUR:-cloud-amd64}
 KERNEL=${KERNEL:-stock}
@@ -27,6 +28,11 @@ die() {
 	exit 1
 }
 
+# Neither the kernel's command line nor its build can do with them, nor QEMU with a comma
+case $REPO$CACHE in
+*[[:space:],:]*) die "the paths must have no blanks, commas or colons in them: '$REPO', '$CACHE'" ;;
+esac
+
 # packages: the packages of the tree, without comments
 packages() { sed -e 's/#.*//' -e '/^[[:space:]]*$/d' "$REPO/scripts/packages.txt"; }
 
@@ -45,7 +51,7 @@ virtme_dir() { echo "$CACHE/virtme-ng-$(sha256sum <"$REPO/scripts/virtme-ng.txt"
 kernel_dir() {
 	local state=$CACHE/newest-$FLAVOUR
 	[ "$KERNEL" = stock ] || state=$CACHE/newest-$KERNEL
-	[ -s "$state" ] || die "no kernel prepared yet: run 'make setup'"
+	[ -s "$state" ] || die "no kernel prepared yet: run 'make setup KERNEL=$KERNEL FLAVOUR=$FLAVOUR'"
 	echo "$CACHE/kernel-$(cat "$state")"
 }
 
