@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """Which lines of the module ran: a table, and the lines that never did.
 
-    report.py KO=DIRECTORY...
+    report.py [--save] KO=DIRECTORY...
 
 KO is an instrumented diofs.ko, DIRECTORY what guests with it left: below it are the
 counters-* of tests/coverage/bin/rmmod. The counters become a raw profile as LLVM's
 runtime would have written it (compiler-rt/lib/profile/InstrProfilingWriter.c), and
-LLVM's tools do the rest. Lines that several modules have are added up.
+LLVM's tools do the rest. Lines that several modules have are added up. With --save the
+table takes the place of the one in Documentation/coverage.rst.
 """
 
+import argparse
 import collections
 import glob
 import os
@@ -17,6 +19,11 @@ import re
 import struct
 import subprocess
 import sys
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(REPO, "tests"))
+
+from page import put_table  # noqa: E402
 
 # The raw profile of LLVM 19, and one record of __llvm_prf_data in it. Its tools refuse a
 # profile of another version than their own.
@@ -74,7 +81,7 @@ def lines_of(module, directory):
                     module).splitlines():
         kind, _, rest = line.partition(":")
         if kind == "SF":
-            found = re.search(r"(rust/(?:fs|vfs)/.*|rust/diofs\.rs)$", rest)
+            found = re.search(r"(rust/(?:fs|vfs|pure)/.*|rust/diofs\.rs)$", rest)
             name = found and found[1]
         elif kind == "DA" and name:
             number, count = map(int, rest.split(",")[:2])
@@ -93,36 +100,60 @@ def ranges(numbers):
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
+def tally(lines):
+    """(name, lines, lines that ran, those that never did) of each file, then of each part."""
+    files = []
+    parts = collections.defaultdict(lambda: [0, 0])
+    for name, counts in sorted(lines.items()):
+        never = [number for number, count in counts.items() if count == 0]
+        files.append((name, len(counts), len(counts) - len(never), never))
+        part = parts[os.path.dirname(name) + "/"]
+        part[0] += len(counts)
+        part[1] += len(counts) - len(never)
+    return files, [(name, every, ran, []) for name, (every, ran) in sorted(parts.items())]
+
+
+def never_run(lines):
+    """The lines of rust/fs that never ran, with their text."""
+    for name, counts in sorted(lines.items()):
+        if not name.startswith("rust/fs/"):
+            continue
+        with open(os.path.join(REPO, name), encoding="utf-8") as file:
+            text = file.read().splitlines()
+        for number, count in sorted(counts.items()):
+            if count == 0:
+                yield f"{name}:{number}: {text[number - 1].strip()}"
+
+
+def page(files, parts, missing):
+    """The same as reStructuredText."""
+    rule = "=" * 26 + " ===== ===== ========"
+    rows = [f"{name:26} {every:5} {ran:5} {100 * ran / every:6.1f} %"
+            for name, every, ran, _ in files + parts]
+    return [rule, f"{'File':26} Lines   Run    Share", rule, *rows, rule, "",
+            "Never run, in ``rust/fs``::", "", *(f"    {line}" for line in missing)]
+
+
 def main():
     """Prints the table, and the lines that never ran with their text."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--save", action="store_true", help="the table goes to the page as well")
+    parser.add_argument("modules", nargs="+", metavar="KO=DIRECTORY")
+    args = parser.parse_args()
     lines = collections.defaultdict(dict)
-    for argument in sys.argv[1:]:
+    for argument in args.modules:
         module, _, directory = argument.partition("=")
         for name, counts in lines_of(module, directory).items():
             for number, count in counts.items():
                 lines[name][number] = lines[name].get(number, 0) + count
+    files, parts = tally(lines)
+    missing = list(never_run(lines))
     print(f"{'file':28}{'lines':>7}{'run':>7}{'':>8}  never run")
-    total = collections.Counter()
-    for name in sorted(lines):
-        counts = lines[name]
-        never = [n for n, count in counts.items() if count == 0]
-        part = os.path.dirname(name)
-        total[part, "all"] += len(counts)
-        total[part, "run"] += len(counts) - len(never)
-        share = 100 * (len(counts) - len(never)) / len(counts)
-        print(f"{name:28}{len(counts):7}{len(counts) - len(never):7}{share:7.1f}%  {ranges(never)}")
-    for part in sorted({part for part, _ in total}):
-        every, hit = total[part, "all"], total[part, "run"]
-        print(f"{part + '/':28}{every:7}{hit:7}{100 * hit / every:7.1f}%")
-    print()
-    for name in sorted(lines):
-        if not name.startswith("rust/fs/"):
-            continue
-        with open(name, encoding="utf-8") as file:
-            text = file.read().splitlines()
-        for number, count in sorted(lines[name].items()):
-            if count == 0:
-                print(f"{name}:{number}: {text[number - 1].strip()}")
+    for name, every, ran, never in files + parts:
+        print(f"{name:28}{every:7}{ran:7}{100 * ran / every:7.1f}%  {ranges(never)}".rstrip())
+    print(*missing, sep="\n")
+    if args.save:
+        put_table(page(files, parts, missing), os.path.join(REPO, "Documentation/coverage.rst"))
 
 
 main()
