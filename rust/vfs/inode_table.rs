@@ -6,9 +6,7 @@
 
 use super::{
     attr::{
-        follow_access,
         Access,
-        Held,
         Query,
         SetAttr, //
     },
@@ -26,6 +24,10 @@ use super::{
         Rename, //
     },
     lower::LowerInode,
+    owner::{
+        follow_access,
+        Held, //
+    },
     revalidate::DirChange,
     superblock::SuperOperations,
     Dentry,

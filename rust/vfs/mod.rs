@@ -47,6 +47,7 @@ pub mod lower_mount;
 pub mod mapping;
 pub mod memory;
 pub mod namei;
+pub mod owner;
 pub mod part;
 pub mod pin;
 pub mod range_set;

@@ -13,12 +13,12 @@
 //! C headers: [`include/linux/dcache.h`](srctree/include/linux/dcache.h)
 
 use super::{
-    attr::{
+    inode_cache::Storage,
+    lower::LowerInode,
+    owner::{
         follow_access,
         Held, //
     },
-    inode_cache::Storage,
-    lower::LowerInode,
     superblock::SuperOperations,
     FileSystem,
     SuperBlock, //

@@ -5,7 +5,9 @@ use engines::Kind as Engine;
 
 use crate::bench::Bench;
 use crate::race::plan::{Plan, Start, Way, WorkerPlan};
-use crate::scenarios::cast::{adversary, anywhere, changer, more_readers, readers, small_sizes};
+use crate::scenarios::cast::{
+    anywhere, changer, direct_writers, more_readers, readers, small_sizes,
+};
 use crate::scenarios::{Kind, Scenario};
 
 pub static HOLES: Scenario = Scenario {
@@ -68,16 +70,8 @@ fn plan(bench: &Bench<'_>, start: Start, ways: &[Way]) -> Plan {
     let mut sizes = small_sizes(&bench.geometry);
     sizes.push(64 << 10);
     let aim = anywhere(&sizes, len);
-    let mut plan = Plan::new(len, 4096);
+    let mut plan = direct_writers(&aim, depth, len);
     plan.start = start;
-    plan.workers = vec![
-        WorkerPlan::write(Engine::LIBAIO, aim.clone(), depth),
-        WorkerPlan::write(Engine::URING, aim.clone(), depth),
-        WorkerPlan::write(Engine::DIRECT, aim.clone(), 1),
-    ];
-    plan.workers.extend(readers(&aim, depth));
-    plan.extras = more_readers(&aim, depth);
-    plan.disturbers = adversary(len);
     plan.changers = changer(ways, len, bench.geometry.block, 2000);
     plan
 }

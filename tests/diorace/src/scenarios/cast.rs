@@ -5,7 +5,7 @@ use engines::{Advice, Kind as Engine};
 
 use crate::arena::Geometry;
 use crate::race::aim::Aim;
-use crate::race::plan::{ChangePlan, DisturbPlan, Way, WorkerPlan};
+use crate::race::plan::{ChangePlan, DisturbPlan, Plan, Way, WorkerPlan};
 
 /// Random places of a file, of any of these sizes.
 pub fn anywhere(sizes: &[u64], len: u64) -> Aim {
@@ -54,6 +54,21 @@ pub fn adversary(len: u64) -> Vec<DisturbPlan> {
         advices: Advice::RANGE.to_vec(),
         together: false,
     }]
+}
+
+/// Direct writers by libaio, by io_uring and one at a time, all readers, and the adversary: what a scenario
+/// about direct writes begins with.
+pub fn direct_writers(aim: &Aim, depth: usize, len: u64) -> Plan {
+    let mut plan = Plan::new(len, 4096);
+    plan.workers = vec![
+        WorkerPlan::write(Engine::LIBAIO, aim.clone(), depth),
+        WorkerPlan::write(Engine::URING, aim.clone(), depth),
+        WorkerPlan::write(Engine::DIRECT, aim.clone(), 1),
+    ];
+    plan.workers.extend(readers(aim, depth));
+    plan.extras = more_readers(aim, depth);
+    plan.disturbers = adversary(len);
+    plan
 }
 
 /// Somebody who changes a file, by ranges of up to sixteen units.

@@ -5,7 +5,7 @@ use engines::Kind as Engine;
 
 use crate::bench::Bench;
 use crate::race::plan::{Plan, WorkerPlan};
-use crate::scenarios::cast::{adversary, anywhere, more_readers, readers, small_sizes};
+use crate::scenarios::cast::{anywhere, direct_writers, more_readers, readers, small_sizes};
 use crate::scenarios::{Kind, Scenario};
 
 pub static DIRECT: Scenario = Scenario {
@@ -40,16 +40,7 @@ fn direct(bench: &Bench<'_>) -> Plan {
     let len = bench.size(1 << 20, 128 << 10, 64 << 10);
     let depth = bench.depth(8);
     let aim = anywhere(&small_sizes(&bench.geometry), len);
-    let mut plan = Plan::new(len, 4096);
-    plan.workers = vec![
-        WorkerPlan::write(Engine::LIBAIO, aim.clone(), depth),
-        WorkerPlan::write(Engine::URING, aim.clone(), depth),
-        WorkerPlan::write(Engine::DIRECT, aim.clone(), 1),
-    ];
-    plan.workers.extend(readers(&aim, depth));
-    plan.extras = more_readers(&aim, depth);
-    plan.disturbers = adversary(len);
-    plan
+    direct_writers(&aim, depth, len)
 }
 
 fn own(bench: &Bench<'_>) -> Plan {

@@ -6,7 +6,9 @@ use engines::Kind as Engine;
 use crate::bench::Bench;
 use crate::race::aim::Aim;
 use crate::race::plan::{Plan, Start, Way, WorkerPlan};
-use crate::scenarios::cast::{adversary, anywhere, changer, more_readers, readers, small_sizes};
+use crate::scenarios::cast::{
+    anywhere, changer, direct_writers, more_readers, readers, small_sizes,
+};
 use crate::scenarios::{Kind, Scenario};
 
 pub static TRUNCATE: Scenario = Scenario {
@@ -79,15 +81,7 @@ fn plan(bench: &Bench<'_>, ways: &[Way], unit: u64) -> Plan {
     let len = bench.size(1 << 20, 256 << 10, 64 << 10);
     let depth = bench.depth(4);
     let aim = anywhere(&small_sizes(&bench.geometry), len);
-    let mut plan = Plan::new(len, 4096);
-    plan.workers = vec![
-        WorkerPlan::write(Engine::LIBAIO, aim.clone(), depth),
-        WorkerPlan::write(Engine::URING, aim.clone(), depth),
-        WorkerPlan::write(Engine::DIRECT, aim.clone(), 1),
-    ];
-    plan.workers.extend(readers(&aim, depth));
-    plan.extras = more_readers(&aim, depth);
-    plan.disturbers = adversary(len);
+    let mut plan = direct_writers(&aim, depth, len);
     plan.changers = changer(ways, len, unit, 3000);
     plan.changers[0].most = len / unit / 4;
     plan

@@ -16,6 +16,7 @@ mod mounting;
 mod names;
 mod opening;
 mod permissions;
+mod remounting;
 mod renames;
 mod seeking;
 mod setattr;
@@ -50,6 +51,7 @@ pub fn tests() -> Vec<Test> {
         later::TESTS,
         statistics::TESTS,
         mounting::TESTS,
+        remounting::TESTS,
         stacks::TESTS,
         states::TESTS,
         below::TESTS,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Mounting, remounting and unmounting diofs, and what it says when it refuses.
+//! Mounting and unmounting diofs, and what it says when it refuses.
 
 use crate::coherence::race::Racer;
 use crate::harness::{Ctx, Private, Test, lacking, skip, test};
@@ -22,9 +22,6 @@ pub const TESTS: &[Test] = &[
     test("mount.options", options).once(),
     test("mount.classic_call", classic_call).once(),
     test("mount.read_only", read_only),
-    test("mount.remount", remount).once(),
-    test("mount.remount_refused", remount_refused).once(),
-    test("mount.reconfigured_again", reconfigured_again).once(),
     test("mount.many", many).once(),
     test("mount.again_and_again", again_and_again),
     test("mount.busy", busy),
@@ -134,7 +131,7 @@ fn own_names(ctx: &Ctx) -> Result<()> {
 }
 
 /// The line of `/proc/self/mounts` about `point`: source, type and options.
-fn mount_line(point: &Path) -> Result<(String, String, String)> {
+pub fn mount_line(point: &Path) -> Result<(String, String, String)> {
     let text = std::fs::read_to_string("/proc/self/mounts")?;
     let name = point.display().to_string();
     for line in text.lines().rev() {
@@ -249,90 +246,6 @@ fn read_only(ctx: &Ctx) -> Result<()> {
     )?;
     open(libc::O_RDONLY)?;
     umount(&at)
-}
-
-fn remount(ctx: &Ctx) -> Result<()> {
-    ctx.need_diofs()?;
-    let fd = file::create(&ctx.at("f"))?;
-    file::pwrite(&fd, &pattern(1, 0, PAGE), 0)?;
-    let again = |flags| mount::mount("none", &ctx.up, "none", libc::MS_REMOUNT | flags, "");
-    expect_errno(
-        "read-only while open to write",
-        again(libc::MS_RDONLY),
-        libc::EBUSY,
-    )?;
-    drop(fd);
-    again(libc::MS_RDONLY)?;
-    let (_, _, options) = mount_line(&ctx.up)?;
-    ensure!(
-        options.starts_with("ro"),
-        "after remount,ro the options are {options}"
-    );
-    expect_errno("create", file::create(&ctx.at("g")), libc::EROFS)?;
-    let under = file::open(&ctx.under.join("f"), libc::O_RDONLY, 0)?;
-    check(
-        "written before, on the lower",
-        &file::pread_vec(&under, PAGE, 0)?,
-        1,
-        0,
-    )?;
-    drop(under);
-    again(0)?;
-    drop(file::create(&ctx.at("g"))?);
-    let fd = file::open(&ctx.at("f"), libc::O_RDWR, 0)?;
-    file::pwrite(&fd, b"x", 0)?;
-    Ok(())
-}
-
-fn remount_refused(ctx: &Ctx) -> Result<()> {
-    ctx.need_diofs()?;
-    path::mkdir(&ctx.under.join("other"), 0o755)?;
-    let other = ctx.under.join("other").display().to_string();
-    let change = |key: &str, value: &str| -> Result<(), Refused> {
-        let context = Context::pick(&ctx.up).map_err(|errno| Refused { errno, log: vec![] })?;
-        context.set(key, value)?;
-        context.reconfigure()
-    };
-    expect_refusal("another lower", change("source", &other), &[libc::EINVAL])?;
-    expect_refusal(
-        "an unknown option",
-        change("no_such_option", "1"),
-        &[libc::EINVAL],
-    )?;
-    let (source, _, _) = mount_line(&ctx.up)?;
-    ensure!(
-        source == ctx.under.display().to_string(),
-        "the source is {source} now"
-    );
-    drop(file::create(&ctx.at("f"))?);
-    stat::stat(&ctx.under.join("f"))?;
-    Ok(())
-}
-
-/// One context serves for several changes in turn, be it the one that has mounted or a later one.
-fn reconfigured_again(ctx: &Ctx) -> Result<()> {
-    ctx.need_diofs()?;
-    let at = point(ctx, "m")?;
-    let first = Context::new("diofs")?;
-    first.set("source", &ctx.under.display().to_string())?;
-    first.mount_on(&at)?;
-    let outcome = [("that mounted", first), ("of fspick", Context::pick(&at)?)]
-        .iter()
-        .try_for_each(|(name, context)| {
-            for value in ["sync", "eio", "sync"] {
-                context.set("dio_busy", value)?;
-                let answer = context.reconfigure();
-                answer.with_context(|| format!("the context {name}, to {value}"))?;
-                let (_, _, options) = mount_line(&at)?;
-                ensure!(
-                    options.contains("dio_busy=sync") == (value == "sync"),
-                    "the context {name}, to {value}: the options are {options}"
-                );
-            }
-            Ok(())
-        });
-    umount(&at)?;
-    outcome
 }
 
 fn many(ctx: &Ctx) -> Result<()> {
