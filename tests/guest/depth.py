@@ -17,13 +17,14 @@ from harness import (LOWER, PATIENCE, UPPER, Failure, Skip, disk, load, main, ma
 LATENCY_MS = 100 * PATIENCE
 DEPTH = 32
 SHARE = 0.9
+AT_DEPTH = 0.5 * DEPTH * 1000 / LATENCY_MS  # the bare lower has to reach that
 ROUNDS = 3
 SLOW = "/dev/mapper/diofs-slow"
 
 
 def iops(engine, columns):
     """What one process reaches with DEPTH requests outstanding in each of these
-    directories: the medians of runs that take turns."""
+    directories, in runs that take turns."""
     command = (
         "fio --output-format=json --rw=randread --bs=4k --size=64m --direct=1 "
         f"--ioengine={engine} --iodepth={DEPTH} --time_based "
@@ -33,7 +34,7 @@ def iops(engine, columns):
             command += f" --stonewall --name={directory} --filename={directory}/file"
     output = must(command)
     jobs = json.loads(output[output.index("{"):])["jobs"]
-    return [statistics.median(job["read"]["iops"] for job in jobs if job["jobname"] == directory)
+    return [[job["read"]["iops"] for job in jobs if job["jobname"] == directory]
             for directory in columns]
 
 
@@ -61,6 +62,16 @@ def slow_down():
     must("dmsetup resume diofs-slow")
 
 
+def medians(engine, columns):
+    """Of the runs in each directory; of twice as many if those were too slow. A machine
+    that stands still for a moment spoils a run, what waits for each request all of them."""
+    runs = iops(engine, columns)
+    bare, through = map(statistics.median, runs)
+    if bare < AT_DEPTH or through < SHARE * bare:
+        runs = [first + second for first, second in zip(runs, iops(engine, columns))]
+    return map(statistics.median, runs)
+
+
 def compare(engine):
     """The bare lower and diofs."""
     load()
@@ -70,10 +81,10 @@ def compare(engine):
         must(f"dd if=/dev/zero of={LOWER}/dir/file bs=1M count=64 oflag=direct status=none")
         with mounted(f"{LOWER}/dir", UPPER, "diofs"):
             slow_down()
-            bare, through = iops(engine, (f"{LOWER}/dir", UPPER))
+            bare, through = medians(engine, (f"{LOWER}/dir", UPPER))
     said = (f"{DEPTH} direct reads outstanding, {LATENCY_MS} ms each: bare {bare:.0f} IOPS, "
             f"diofs {through:.0f} IOPS, {100 * through / bare:.1f} %")
-    if bare < 0.5 * DEPTH * 1000 / LATENCY_MS:
+    if bare < AT_DEPTH:
         raise Failure(f"the bare lower itself is not at depth; {said}")
     if through < SHARE * bare:
         raise Failure(f"below {100 * SHARE:.0f} %; {said}")

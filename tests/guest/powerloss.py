@@ -141,9 +141,10 @@ def damage(image, lower):
     except Failure:  # neither mounted nor unmounted
         return "metadata"
     # A file whose creation was acknowledged can be lost as a whole.
-    if status == 1 or f"cannot open {LOWER}/dir/" in said and "No such file" in said:
+    if status == 1 or re.search(f"cannot (open|list|read) {LOWER}/dir/.*No such file", said, re.DOTALL):
         return "content"
-    if status and not re.search("Structure needs cleaning|Input/output error", said):
+    # What ext4 answers to nonsense, to a wrong checksum, and to nonsense that it met before.
+    if status and not re.search("Structure needs cleaning|Bad message|Input/output error", said):
         raise Failure(f"{image} cannot be looked at: {said}")
     clean = run(f"e2fsck -f -n {disk(0)}")[0] == 0
     return "none" if clean and not status else "metadata"

@@ -155,6 +155,8 @@ fn a_replay_makes_the_recorded_requests() {
         "false-sharing",
         "-d",
         "0.5",
+        "--operations",
+        "300",
         "--record",
         file,
     ];

@@ -330,12 +330,14 @@ fn writer_waits_for_the_lock(ctx: &Ctx) -> Result<()> {
         !direct.finished_soon(),
         "the first write does not hold the inode lock"
     );
+    direct.wait_asleep()?;
     let place = AT as u64 + 1024;
     let buffered = {
         let fd = Arc::clone(&scene.cached);
         Racer::start(move || file::pwrite(&fd, &pattern(CACHED, place, 512), place))
     };
     ensure!(!buffered.finished_soon(), "nobody holds the inode lock");
+    buffered.wait_asleep()?;
     reads.release()?;
     first.join()?.context("the first write")?;
     writes.wait_writes(1)?;

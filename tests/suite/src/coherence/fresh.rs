@@ -6,12 +6,14 @@ use super::queue::{Engine, Queue};
 use super::race::Racer;
 use super::scene::{LIMIT, NEW, OLD, Scene, direct_read, write_all};
 use crate::harness::{Ctx, Test, test};
+use crate::patience;
 use crate::pattern::{check, check_zero, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
 use crate::sys::{file, stat};
 use anyhow::{Context, Result, ensure};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 pub const TESTS: &[Test] = &[
     test("c6.after_buffered_write", after_buffered_write),
@@ -293,12 +295,13 @@ fn lower_is_never_longer(ctx: &Ctx) -> Result<()> {
     let fd = file::create(&path)?;
     let under = ctx.under.join("odd");
     let stop = Arc::new(AtomicBool::new(false));
+    let looks = Arc::new(AtomicU32::new(0));
     let watcher = {
         let (stop, path, under) = (Arc::clone(&stop), path.clone(), under.clone());
-        Racer::start(move || -> Result<u32> {
-            let mut looks = 0;
+        let looks = Arc::clone(&looks);
+        Racer::start(move || -> Result<()> {
             while !stop.load(Ordering::Relaxed) {
-                looks += 1;
+                looks.fetch_add(1, Ordering::Relaxed);
                 let lower = stat::stat(&under)?.size;
                 let upper = stat::stat(&path)?.size;
                 ensure!(
@@ -306,11 +309,17 @@ fn lower_is_never_longer(ctx: &Ctx) -> Result<()> {
                     "the lower has {lower} bytes, the file {upper}"
                 );
             }
-            Ok(looks)
+            Ok(())
         })
     };
     let mut end = 0u64;
-    for round in 0..60usize {
+    let start = Instant::now();
+    // As long as it takes for somebody to look.
+    let enough = |round| {
+        round >= 60 && looks.load(Ordering::Relaxed) > 10
+            || start.elapsed() > patience::at_most(Duration::from_secs(10))
+    };
+    for round in (0..).take_while(|&round: &usize| !enough(round)) {
         let len = [1, 700, 4095, 5000][round % 4];
         file::pwrite(&fd, &pattern(OLD, end, len), end)?;
         end += len as u64;
@@ -325,7 +334,8 @@ fn lower_is_never_longer(ctx: &Ctx) -> Result<()> {
         }
     }
     stop.store(true, Ordering::Relaxed);
-    let looks = watcher.join()??;
+    watcher.join()??;
+    let looks = looks.load(Ordering::Relaxed);
     ensure!(
         looks > 10,
         "nobody looked while it was written ({looks} times)"

@@ -4,6 +4,7 @@
 
 use crate::harness::hang;
 use crate::patience;
+use crate::sys::process;
 use anyhow::{Result, anyhow};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -16,6 +17,7 @@ const LATE: Duration = Duration::from_secs(30);
 
 /// A thread that makes one call.
 pub struct Racer<T> {
+    thread: i32,
     answer: Receiver<T>,
     early: std::cell::RefCell<Option<T>>,
 }
@@ -26,11 +28,11 @@ impl<T: Send + 'static> Racer<T> {
         let (send, answer) = channel();
         let (ready, started) = channel();
         std::thread::spawn(move || {
-            let _ = ready.send(());
+            let _ = ready.send(process::thread());
             let _ = send.send(call());
         });
-        let _ = started.recv();
         Self {
+            thread: started.recv().unwrap_or_default(),
             answer,
             early: std::cell::RefCell::new(None),
         }
@@ -39,6 +41,13 @@ impl<T: Send + 'static> Racer<T> {
     /// Whether the call returns soon.
     pub fn finished_soon(&self) -> bool {
         self.finished_within(patience::at_most(SOON))
+    }
+
+    /// Waits until the call waits for something, as an inode lock, that no signal ends.
+    pub fn wait_asleep(&self) -> Result<()> {
+        patience::wait_for("call that waits", || {
+            Ok(hang::is_uninterruptible(self.thread))
+        })
     }
 
     /// Gives the call the time to meet what is held in flight, on a slow kernel twice as much. It is

@@ -268,9 +268,9 @@ fn meet<T: Send + 'static>(
     hold.wait_reads(1)?;
     let new = libc::O_RDWR | libc::O_CREAT | libc::O_EXCL;
     let creator = Racer::start(move || file::open(&below, new, 0o644));
-    creator.give_a_moment();
+    creator.wait_asleep()?;
     let caller = Racer::start(move || call(&above));
-    caller.give_a_moment();
+    caller.wait_asleep()?;
     ensure!(
         !creator.finished_soon() && !caller.finished_soon(),
         "nobody waits for the directory"

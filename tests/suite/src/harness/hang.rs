@@ -45,6 +45,12 @@ pub fn uninterruptible() -> usize {
         .count()
 }
 
+/// Whether a thread of this process sleeps so.
+pub fn is_uninterruptible(thread: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat"));
+    stat.is_ok_and(|stat| state(&stat) == Some("D"))
+}
+
 /// The directories of the threads of a process.
 fn tasks(process: &Path) -> Vec<PathBuf> {
     let dir = process.join("task");

@@ -72,7 +72,15 @@ impl SlowDisk {
     }
 
     pub fn remove(self) -> Result<()> {
-        tool::run("modprobe", &["-r", "scsi_debug"]).map(|_| ())
+        let start = Instant::now();
+        // Who looks at new disks may have this one open.
+        while let Err(e) = tool::run("modprobe", &["-r", "scsi_debug"]) {
+            if start.elapsed() > patience::at_most(Duration::from_secs(5)) {
+                return Err(e);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
     }
 }
 

@@ -10,6 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// The number of the calling thread.
+pub fn thread() -> i32 {
+    // SAFETY: It has no preconditions.
+    unsafe { libc::gettid() }
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

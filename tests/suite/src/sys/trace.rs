@@ -2,6 +2,7 @@
 
 //! The kernel's trace events, in a buffer of one's own.
 
+use super::process;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,8 +22,7 @@ pub struct Trace {
 impl Trace {
     /// Each event is `SYSTEM/NAME`.
     pub fn start(events: &[&str]) -> Result<Self> {
-        // SAFETY: It has no preconditions.
-        let thread = unsafe { libc::gettid() };
+        let thread = process::thread();
         let trace = Self {
             instance: Path::new(TRACEFS).join(format!("instances/diofs-suite-{thread}")),
         };
