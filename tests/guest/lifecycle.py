@@ -161,12 +161,14 @@ def killed_under_load():
             load_on_it = start(f"fio --name={engine} --directory={upper} --rw=randwrite --bs=64k "
                                f"--size=16m --time_based --runtime={300 * PATIENCE} --ioengine={engine} "
                                "--direct=1 --iodepth=32 --thread=1")
-            wait_for_direct_writes(before, load_on_it)
-            time.sleep(2 * PATIENCE)
-            if load_on_it.poll() is not None:
-                raise Failure("fio ended early: " + load_on_it.communicate()[0].strip())
-            load_on_it.kill()
-            load_on_it.wait(30 * PATIENCE)
+            try:
+                wait_for_direct_writes(before, load_on_it)
+                time.sleep(2 * PATIENCE)
+                if load_on_it.poll() is not None:
+                    raise Failure("fio ended early: " + load_on_it.communicate()[0].strip())
+            finally:
+                load_on_it.kill()
+                load_on_it.wait(30 * PATIENCE)
             umount_when_left(upper)
             must(f"mount -t diofs {directory} {upper}")
     fsck(disk(0))

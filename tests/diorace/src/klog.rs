@@ -79,6 +79,9 @@ const DEVICE: [&str; 4] = [
 /// Direct and cached I/O met, and it could not be kept in step. The next line names the file.
 const COLLISION: &str = "Page cache invalidation failure on direct I/O";
 
+/// Within how many lines the one comes that names the file.
+const NEAR: usize = 8;
+
 /// The same in iomap: a store had just reserved the extent, and the request is refused.
 const REFUSAL: &str = "Direct I/O collision with buffered writes";
 
@@ -187,11 +190,14 @@ fn message(record: &str) -> String {
 
 fn classify(lines: &[String], devices: &[String]) -> KernelLog {
     let mut log = KernelLog::default();
+    // The complaint about a collision has two lines; what another processor says may come between.
+    let mut files: Vec<_> = lines.iter().map(|line| names_file(line)).collect();
     for (nth, line) in lines.iter().enumerate() {
         let says = |words: &[&str]| words.iter().any(|word| line.contains(word));
         if line.contains(COLLISION) {
-            // The next line names the file.
-            let file = lines.get(nth + 1).map_or("", String::as_str);
+            let mut near = (nth + 1..files.len()).take(NEAR);
+            let file = near.find(|at| std::mem::take(&mut files[*at]));
+            let file = file.map_or("", |at| lines[at].as_str());
             let ours = file.contains(PREFIX);
             log.collisions += u64::from(ours);
             log.collisions_elsewhere += u64::from(!ours);
@@ -214,6 +220,11 @@ fn classify(lines: &[String], devices: &[String]) -> KernelLog {
         }
     }
     log
+}
+
+/// Whether a line is the second one about a collision.
+fn names_file(line: &str) -> bool {
+    line.contains("File: ") && line.contains(" PID: ")
 }
 
 /// Whether a line speaks of a device: its name in parentheses, or after the word, and no longer one.
@@ -292,6 +303,7 @@ mod tests {
             "2,1,5,-;Page cache invalidation failure on direct I/O.  Possible data corruption!",
             "2,2,5,-;File: mnt/.diorace-7-0/false-sharing PID: 7 Comm: diorace",
             "2,3,5,-;Page cache invalidation failure on direct I/O.  Possible data corruption!",
+            "6,6,5,-;loop0: detected capacity change from 0 to 16",
             "2,4,5,-;File: mnt/disk.img PID: 9 Comm: qemu",
             "6,5,5,-;EXT4-fs (vda): mounted filesystem",
         ];

@@ -43,6 +43,11 @@ impl<T: Send + 'static> Racer<T> {
         self.finished_within(patience::at_most(SOON))
     }
 
+    /// Whether the call has returned.
+    pub fn has_returned(&self) -> bool {
+        self.finished_within(Duration::ZERO)
+    }
+
     /// Waits until the call waits for something, as an inode lock, that no signal ends.
     pub fn wait_asleep(&self) -> Result<()> {
         patience::wait_for("call that waits", || {
