@@ -110,6 +110,22 @@ def dirty_data_reach_the_lower():
     fsck(disk(0))
 
 
+def still_runs(fio):
+    """The load has to last."""
+    if fio.poll() is not None:
+        raise Failure("fio ended early: " + fio.communicate()[0].strip())
+
+
+def wait_until(fio, does, ready, bound=60):
+    """Until the load does what it is for."""
+    deadline = time.monotonic() + bound * PATIENCE
+    while not ready():
+        still_runs(fio)
+        if time.monotonic() > deadline:
+            raise Failure(f"fio does not {does}")
+        time.sleep(0.1)
+
+
 def busy_under_load():
     """Unmount while a process reads and writes says EBUSY, later succeeds."""
     with stack(disk(0), "ext4") as (_, upper):
@@ -117,31 +133,15 @@ def busy_under_load():
         load_on_it = start(f"fio --name=load --filename={name} --rw=randrw --bs=4k --size=8m "
                            f"--time_based --runtime={60 * PATIENCE} --ioengine=libaio --direct=1 --iodepth=8")
         try:
-            deadline = time.monotonic() + 30 * PATIENCE
-            while not is_open(name):
-                if time.monotonic() > deadline:
-                    raise Failure("fio does not start")
-                time.sleep(0.1)
+            wait_until(load_on_it, "start", lambda: is_open(name), bound=30)
             for _ in range(10):
-                if load_on_it.poll() is not None:
-                    raise Failure("fio ended early: " + load_on_it.communicate()[0].strip())
+                still_runs(load_on_it)
                 must_fail(f"umount {upper}", "busy")
                 time.sleep(0.2)
         finally:
             load_on_it.terminate()
             load_on_it.wait(30 * PATIENCE)
     fsck(disk(0))
-
-
-def wait_for_direct_writes(since, writer):
-    """Until a running process has written directly."""
-    deadline = time.monotonic() + 60 * PATIENCE
-    while statistics()["dio_writes"] == since:
-        if writer.poll() is not None:
-            raise Failure("fio ended early: " + writer.communicate()[0].strip())
-        if time.monotonic() > deadline:
-            raise Failure("fio does not write directly")
-        time.sleep(0.1)
 
 
 def umount_when_left(upper):
@@ -162,10 +162,9 @@ def killed_under_load():
                                f"--size=16m --time_based --runtime={300 * PATIENCE} --ioengine={engine} "
                                "--direct=1 --iodepth=32 --thread=1")
             try:
-                wait_for_direct_writes(before, load_on_it)
+                wait_until(load_on_it, "write directly", lambda since=before: statistics()["dio_writes"] > since)
                 time.sleep(2 * PATIENCE)
-                if load_on_it.poll() is not None:
-                    raise Failure("fio ended early: " + load_on_it.communicate()[0].strip())
+                still_runs(load_on_it)
             finally:
                 load_on_it.kill()
                 load_on_it.wait(30 * PATIENCE)

@@ -30,6 +30,18 @@ pub fn at_most(bound: Duration) -> Duration {
     bound * factor()
 }
 
+/// Repeats what may be refused for a moment.
+pub fn repeat<T>(bound: Duration, call: impl Fn() -> Result<T>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        let answer = call();
+        if answer.is_ok() || start.elapsed() > at_most(bound) {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Waits for what is to come soon.
 pub fn wait_for(what: &str, ready: impl Fn() -> Result<bool>) -> Result<()> {
     let start = Instant::now();

@@ -145,7 +145,6 @@ mod tests {
 
     use oracle::{Config, History};
 
-    use crate::arena::Geometry;
     use crate::crew::Crew;
     use crate::crew::pulse::Role;
     use crate::liar::{Liar, LiarStore};
@@ -159,13 +158,7 @@ mod tests {
         let history = History::new(config).unwrap();
         let store = Arc::new(LiarStore(Arc::new(Liar::new(&history, None, 1))));
         let stop = Arc::new(AtomicBool::new(false));
-        let shared = Arc::new(Shared::new(
-            history,
-            store,
-            Geometry::USUAL,
-            Vec::new(),
-            stop,
-        ));
+        let shared = Shared::of(history, store, stop);
         let pulse = Crew::<()>::new().pulse("clone", Role::Read, 1);
         let mut cloner = Cloner::new(&shared, &pulse, 0, Rng::new(1, 0));
         let read = shared.history.end_read(shared.history.begin_read(0));

@@ -259,7 +259,6 @@ mod tests {
     use engines::{Completion, Error, Kind, Rejected};
     use oracle::{Change, Config, History};
 
-    use crate::arena::Geometry;
     use crate::crew::Crew;
     use crate::crew::pulse::Role;
     use crate::liar::{Liar, LiarStore};
@@ -358,13 +357,7 @@ mod tests {
             reads: Arc::default(),
         });
         let stop = Arc::new(AtomicBool::new(true));
-        let shared = Arc::new(Shared::new(
-            history,
-            store,
-            Geometry::USUAL,
-            Vec::new(),
-            stop,
-        ));
+        let shared = Shared::of(history, store, stop);
         let pulse = Crew::<()>::new().pulse("check", Role::Read, 1);
         let mut quiet = Quiet::default();
         check(&shared, &pulse, 0, &mut quiet).unwrap();

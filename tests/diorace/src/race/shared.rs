@@ -67,6 +67,12 @@ pub struct Found {
 }
 
 impl Shared {
+    /// For a test: of a file that nobody writes into, on the usual geometry.
+    #[cfg(test)]
+    pub fn of(history: History, store: Arc<dyn Store>, stop: Arc<AtomicBool>) -> Arc<Self> {
+        Arc::new(Self::new(history, store, Geometry::USUAL, Vec::new(), stop))
+    }
+
     /// Nothing found yet.
     pub fn new(
         history: History,

@@ -391,7 +391,6 @@ mod tests {
     use engines::{Kind, Rejected};
     use oracle::{Config, History, Key, Severity};
 
-    use crate::arena::Geometry;
     use crate::crew::Crew;
     use crate::liar::{Liar, LiarStore};
     use crate::race::aim::Aim;
@@ -464,14 +463,8 @@ mod tests {
         let history = History::new(config).unwrap();
         let store = LiarStore(Arc::new(Liar::new(&history, None, 1)));
         let stop = Arc::new(AtomicBool::new(false));
-        let (script, writers) = (Arc::clone(&stop), Vec::new());
-        let shared = Arc::new(Shared::new(
-            history,
-            Arc::new(store),
-            Geometry::USUAL,
-            writers,
-            stop,
-        ));
+        let script = Arc::clone(&stop);
+        let shared = Shared::of(history, Arc::new(store), stop);
         let aim = Aim::Blocks {
             sizes: vec![4096],
             within: 0..LEN,

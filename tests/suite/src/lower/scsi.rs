@@ -60,27 +60,18 @@ impl SlowDisk {
     /// Sets the latency of every request from now on.
     pub fn set_delay(&self, delay: Duration) -> Result<()> {
         let value = delay.as_nanos().to_string();
-        let start = Instant::now();
-        while let Err(e) = std::fs::write(format!("{DRIVER}/ndelay"), &value) {
-            // The driver refuses while requests are under way.
-            if start.elapsed() > patience::at_most(Duration::from_secs(10)) {
-                return Err(e).context("setting the latency of scsi_debug");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        // The driver refuses while requests are under way.
+        patience::repeat(Duration::from_secs(10), || {
+            std::fs::write(format!("{DRIVER}/ndelay"), &value)
+                .context("setting the latency of scsi_debug")
+        })
     }
 
     pub fn remove(self) -> Result<()> {
-        let start = Instant::now();
         // Who looks at new disks may have this one open.
-        while let Err(e) = tool::run("modprobe", &["-r", "scsi_debug"]) {
-            if start.elapsed() > patience::at_most(Duration::from_secs(5)) {
-                return Err(e);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        patience::repeat(Duration::from_secs(5), || {
+            tool::run("modprobe", &["-r", "scsi_debug"]).map(|_| ())
+        })
     }
 }
 
