@@ -116,10 +116,15 @@ impl Inode<Diofs> {
     ///
     /// # Errors
     ///
-    /// `EPERM` for an immutable file. Asked too late, at write-back, it would cost the data.
+    /// `EPERM` for an immutable file, `ETXTBSY` for one that is swapped to. Asked too late, at
+    /// write-back, it would cost the data.
     pub fn may_change(&self) -> Result {
-        if self.data().lower.is_immutable() {
+        let lower = &self.data().lower;
+        if lower.is_immutable() {
             return Err(EPERM);
+        }
+        if lower.is_swapfile() {
+            return Err(ETXTBSY);
         }
         Ok(())
     }

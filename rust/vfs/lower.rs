@@ -171,6 +171,11 @@ impl LowerInode {
         self.flags() & bindings::S_IMMUTABLE != 0
     }
 
+    /// Whether the kernel swaps to the file.
+    pub fn is_swapfile(&self) -> bool {
+        self.flags() & bindings::S_SWAPFILE != 0
+    }
+
     /// Whether the file may be appended to, and not be changed otherwise.
     pub fn is_append_only(&self) -> bool {
         self.flags() & bindings::S_APPEND != 0

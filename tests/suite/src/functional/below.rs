@@ -4,9 +4,9 @@
 //! be had in no other way.
 
 use crate::coherence::race::Racer;
-use crate::harness::{Ctx, Test, lacking, test};
+use crate::harness::{Ctx, Test, lacking, skip, test};
 use crate::lower::stack::diofs;
-use crate::lower::{mounts_below, umount};
+use crate::lower::{mounts_below, tool, umount};
 use crate::pattern::pattern;
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
 use crate::sys::{Res, dir, file, fscall, mount, path, process, stat};
@@ -23,6 +23,7 @@ pub const TESTS: &[Test] = &[
     test("below.append_only", append_only),
     test("below.immutable", immutable),
     test("below.immutable_directory", immutable_directory),
+    test("below.swapfile", swapfile).once(),
     test("below.set_id", set_id).once(),
     test("below.set_id_and_owner", set_id_and_owner).once(),
     test("below.set_id_dropped_by_write", set_id_dropped).once(),
@@ -118,6 +119,66 @@ fn immutable(ctx: &Ctx) -> Result<()> {
     write(b"CONTENT")?;
     path::chmod(&f, 0o600)?;
     path::unlink(&f)?;
+    Ok(())
+}
+
+/// The kernel swaps to it until this is dropped.
+struct Swap(String);
+
+impl Swap {
+    fn on(path: &Path) -> Result<Self> {
+        let path = path.display().to_string();
+        tool::run("mkswap", &[&path])?;
+        tool::run("swapon", &[&path])?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Swap {
+    fn drop(&mut self) {
+        let _ = tool::run("swapoff", &[&self.0]);
+    }
+}
+
+/// A file that is swapped to refuses at once what its lower file would refuse at write-back.
+fn swapfile(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    if !Path::new("/proc/swaps").exists() {
+        return skip("this kernel does not swap");
+    }
+    const LEN: usize = 1 << 20;
+    let f = ctx.at("f");
+    let early = file::create(&f)?;
+    file::write(&early, &pattern(1, 0, LEN))?;
+    path::chmod(&f, 0o600)?;
+    file::fsync(&early)?;
+    let direct = file::open(&f, libc::O_RDWR | libc::O_DIRECT, 0)?;
+    let map = Region::shared(&early, 0, LEN, READ_WRITE)?;
+    let swap = Swap::on(&ctx.under.join("f"))?;
+    let denied = |what: &str, answer: Res<()>| expect_errno(what, answer, libc::ETXTBSY);
+    let at = 8 * PAGE as u64;
+    let write = || file::pwrite(&early, b"CONTENT", at).map(|_| ());
+    denied("a cached write", write())?;
+    let zeroes = Slice::zeroed(PAGE)?;
+    let answer = file::pwrite_mem(&direct, &zeroes, at).map(|_| ());
+    denied("a direct write", answer)?;
+    denied("ftruncate", file::ftruncate(&early, 0))?;
+    let limit = Duration::from_secs(20);
+    let (exit, _) = process::run(limit, || {
+        map.store(8 * PAGE, b"CONTENT");
+        Vec::new()
+    })?;
+    ensure!(
+        exit == process::Exit::Signal(libc::SIGBUS),
+        "a store: expected SIGBUS, saw {exit:?}"
+    );
+    file::fsync(&early).context("fsync: nothing was accepted, so nothing can have been lost")?;
+    drop(swap);
+    write().context("when it is no longer swapped to")?;
+    file::fsync(&early)?;
+    let below = std::fs::read(ctx.under.join("f"))?;
+    let seen = &below[8 * PAGE..][..7];
+    ensure!(seen == b"CONTENT", "below: {}", seen.escape_ascii());
     Ok(())
 }
 
