@@ -226,7 +226,8 @@ pub fn finish_fallback(kiocb: &Kiocb<'_, Diofs>, bytes: usize) -> Result<usize> 
     // Appending has moved the position, so where the write began is known only now.
     let start = kiocb.pos().saturating_sub_unsigned(bytes as u64);
     if let Some(range) = ByteRange::new(start, bytes) {
-        Diofs::fsync(kiocb.file(), range.start(), range.last(), true)?;
+        let datasync = !kiocb.is_fully_synchronous();
+        Diofs::fsync(kiocb.file(), range.start(), range.last(), datasync)?;
     }
     Ok(bytes)
 }

@@ -113,6 +113,11 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         self.has(bindings::IOCB_DSYNC)
     }
 
+    /// Whether all metadata must be durable as well, not just what it takes to read the data.
+    pub fn is_fully_synchronous(&self) -> bool {
+        self.has(bindings::IOCB_SYNC)
+    }
+
     /// Whether the caller waits for the result, so that the request cannot be queued.
     pub fn is_sync(&self) -> bool {
         // SAFETY: By the type invariants.
