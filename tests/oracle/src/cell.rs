@@ -22,19 +22,23 @@ pub(crate) struct Cell {
     live: Vec<Entry>,
     past: VecDeque<Entry>,
     crowd: usize,
+    /// Something made words of it zero, or may have.
+    holed: bool,
 }
 
 impl Cell {
     pub(crate) fn new(initial: [&Arc<Record>; 2], words: &Range<u64>) -> Self {
         let entries = initial.map(|record| Entry::new(record, words));
-        Self {
-            live: entries
-                .into_iter()
-                .filter(|w| !w.range.is_empty())
-                .collect(),
+        let mut cell = Self {
+            live: Vec::new(),
             past: VecDeque::new(),
             crowd: CROWD,
+            holed: false,
+        };
+        for entry in entries.into_iter().filter(|w| !w.range.is_empty()) {
+            cell.push(entry);
         }
+        cell
     }
 
     /// Adds a write that is about to be submitted. `words` is the cell's own range.
@@ -48,7 +52,17 @@ impl Cell {
             self.prune(horizon());
             self.crowd = CROWD.max(self.live.len() * 2);
         }
-        self.live.push(Entry::new(record, words));
+        self.push(Entry::new(record, words));
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.holed |= entry.record.tag == Tag::HOLE;
+        self.live.push(entry);
+    }
+
+    /// Whether zeroes were ever to be seen somewhere in it.
+    pub(crate) fn was_holed(&self) -> bool {
+        self.holed
     }
 
     /// Drops what can never be legal again: a write is superfluous when, for every read under way
@@ -94,7 +108,7 @@ impl Cell {
     /// Puts an entry in that has been moved here.
     pub(crate) fn put(&mut self, entry: Entry) {
         if !self.live.iter_mut().any(|known| known.join(&entry)) {
-            self.live.push(entry);
+            self.push(entry);
         }
     }
 

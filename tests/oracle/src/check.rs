@@ -64,6 +64,21 @@ impl History {
         }
     }
 
+    /// Whether a word was written by this write.
+    pub fn is_of(&self, raw: u64, op: Option<&OpView>) -> bool {
+        let Some(op) = op else {
+            return false;
+        };
+        let tag = match op.change {
+            Some(_) => Tag::HOLE,
+            None => Tag::new(op.writer, op.sequence),
+        };
+        match raw {
+            0 => tag == Tag::HOLE,
+            _ => tag != Tag::HOLE && self.key.decode(raw).0 == tag,
+        }
+    }
+
     /// A word taken apart.
     pub fn describe(&self, raw: u64) -> Seen {
         let (tag, place) = self.key.decode(raw);
@@ -196,8 +211,13 @@ impl Judge<'_> {
     /// way; says where they end.
     fn wrong(&mut self, tag: Tag, by: i64, run: Range<u64>, raw: u64) -> u64 {
         let cell = self.cell;
-        let mut here = cell.matching(tag, by, run.clone());
-        let Some(w) = here.find(|w| w.range.contains(&run.start)) else {
+        let here = || {
+            let all = cell.matching(tag, by, run.clone());
+            all.filter(|w| w.range.contains(&run.start))
+        };
+        // Zeroes all look the same: rather one that was there than one whose time had not come.
+        let begun = here().find(|w| w.record.start < self.read.end);
+        let Some(w) = begun.or_else(|| here().next()) else {
             // No live write put this here; the next one that covers more ends the run.
             let next = cell.matching(tag, by, run.clone()).map(|w| w.range.start);
             let end = next.min().unwrap_or(run.end);
@@ -229,12 +249,20 @@ impl Judge<'_> {
         // put them here, and neither did one whose time has not come.
         let elsewhere = || self.cell.live().iter().any(|w| w.record.tag == tag);
         match tag {
-            Tag::HOLE if !issued => self.report(Class::Lost, run, raw, None, None),
-            Tag::HOLE => self.pruned(tag, by, run, raw),
+            Tag::HOLE if self.was_holed() => self.pruned(tag, by, run, raw),
+            Tag::HOLE => self.report(Class::Lost, run, raw, None, None),
             _ if !issued || (elsewhere() && !self.moved) => {
                 self.report(Class::Exposed, run, raw, None, None);
             }
             _ => self.pruned(tag, by, run, raw),
+        }
+    }
+
+    /// Whether zeroes may once have been right about here.
+    fn was_holed(&self) -> bool {
+        match self.moved {
+            true => self.history.issued(Tag::HOLE),
+            false => self.cell.was_holed(),
         }
     }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One global order of events, and how far back anybody still looks.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// A point in the global order. Zero is before everything.
 pub type Ordinal = u64;
@@ -18,8 +18,13 @@ pub struct Clock(AtomicU64);
 
 impl Clock {
     /// The next ordinal; greater than every one handed out before.
+    ///
+    /// What the caller does next, a store into a mapping for example, nobody sees before the ordinal
+    /// is taken: on some processors the counter's new value could otherwise be seen after it.
     pub fn tick(&self) -> Ordinal {
-        self.0.fetch_add(1, Ordering::SeqCst) + 1
+        let ordinal = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+        fence(Ordering::SeqCst);
+        ordinal
     }
 
     /// The last ordinal handed out.

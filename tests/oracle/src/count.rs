@@ -3,6 +3,7 @@
 
 use crate::finding::Class;
 use crate::history::{History, Read};
+use crate::record::Write;
 
 impl History {
     /// Whether the file changes its size.
@@ -19,6 +20,16 @@ impl History {
                 sizes.greatest(read.start, read.end),
             ),
             None => (self.len_bytes(), self.len_bytes()),
+        }
+    }
+
+    /// Whether the file was so long, all the time that a write took, that it reached to the end of what
+    /// was written. To be asked after [`end_write`](History::end_write).
+    pub fn held(&self, write: &Write) -> bool {
+        let end = write.offset() + write.len();
+        match &self.sizes {
+            Some(sizes) => sizes.least(write.record.start, write.record.end()) >= end,
+            None => true,
         }
     }
 

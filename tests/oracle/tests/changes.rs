@@ -6,7 +6,9 @@
 mod common;
 
 use oracle::word::mix;
-use oracle::{Change, Changed, Class, Config, History, Key, Mode, Outcome, Severity, Tag, Tally};
+use oracle::{
+    Change, Changed, Class, Config, History, Key, Mode, Outcome, Profile, Severity, Tag, Tally,
+};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -192,4 +194,63 @@ fn what_meets_a_shift_hides_nothing_for_good() {
 
 fn value_is_young(seen: &Seen<'_>, value: &common::changing::Value) -> bool {
     value.tag != Tag::HOLE && seen.places.age(value) <= 10
+}
+
+/// A file of three cells in which every word was written directly and through the cache, so that old
+/// values are collisions, and of which the first cell was punched before that.
+fn mixed_after_a_punch() -> History {
+    let mut config = Config::new(3 * 4096);
+    (config.size, config.profile, config.granule) = (Some(3 * 4096), Profile::Bare, 4096);
+    let history = History::new(config).unwrap();
+    let punch = Change::Punch {
+        offset: 0,
+        len: 4096,
+    };
+    let punched = history.begin_change(punch).unwrap();
+    history.end_change(&punched, Changed::Done);
+    for mode in [Mode::Direct, Mode::Buffered] {
+        let write = history.begin_write(1, mode, 0, 3 * 4096).unwrap();
+        history.end_write(&write, Outcome::Done(3 * 4096));
+    }
+    history
+}
+
+#[test]
+fn zeroes_are_an_old_value_only_where_there_was_a_hole() {
+    let history = mixed_after_a_punch();
+    for (offset, severity, class) in [
+        (0, Severity::Collision, Class::Stale),
+        (4096, Severity::Violation, Class::Lost),
+    ] {
+        let mut tally = Tally::default();
+        let read = history.end_read(history.begin_read(0));
+        history.check(&read, offset, &[0], &mut tally);
+        assert_eq!(tally.events(severity, class), 1, "{:?}", tally.findings());
+    }
+}
+
+#[test]
+fn zeroes_are_not_those_of_a_hole_that_came_after_the_read() {
+    let history = mixed_after_a_punch();
+    let read = history.end_read(history.begin_read(0));
+    let later = Change::Punch { offset: 0, len: 8 };
+    let _later = history.begin_change(later).unwrap();
+    let mut tally = Tally::default();
+    history.check(&read, 0, &[0], &mut tally);
+    let stale = tally.events(Severity::Collision, Class::Stale);
+    assert_eq!(stale, 1, "{:?}", tally.findings());
+}
+
+#[test]
+fn a_file_holds_a_write_unless_it_may_have_been_shorter_meanwhile() {
+    let history = mixed_after_a_punch();
+    let store = history.begin_write(1, Mode::Mmap, 4096, 4096).unwrap();
+    history.end_write(&store, Outcome::Failed);
+    assert!(history.held(&store));
+    let store = history.begin_write(1, Mode::Mmap, 4096, 4096).unwrap();
+    let cut = Change::Truncate { len: 8191 / 8 * 8 };
+    let cut = history.begin_change(cut).unwrap();
+    history.end_write(&store, Outcome::Failed);
+    assert!(!history.held(&store));
+    history.end_change(&cut, Changed::Done);
 }
