@@ -12,6 +12,10 @@ impl Errno {
     pub const EPERM: Errno = Errno(libc::EPERM);
     /// Input/output error.
     pub const EIO: Errno = Errno(libc::EIO);
+    /// Structure needs cleaning: the filesystem has found damage.
+    pub const EUCLEAN: Errno = Errno(libc::EUCLEAN);
+    /// Bad message: a checksum does not fit.
+    pub const EBADMSG: Errno = Errno(libc::EBADMSG);
     /// Interrupted.
     pub const EINTR: Errno = Errno(libc::EINTR);
     /// Try again.

@@ -241,6 +241,10 @@ impl Queue for Libaio {
         Ok(())
     }
 
+    fn take_refused(&mut self) -> Vec<Completion> {
+        std::mem::take(&mut self.refused)
+    }
+
     fn reap(&mut self, wait: Duration, out: &mut Vec<Completion>) -> Result<(), Error> {
         self.flush()?;
         if !self.refused.is_empty() {

@@ -106,26 +106,39 @@ impl Spliced {
         }
     }
 
-    /// Through the pipe, as much as it holds at once. What does not go on is thrown away with it.
+    /// Through the pipe, as much as it holds at once. What does not go on is thrown away with it, lest
+    /// the next request finds it.
     fn part(&mut self, op: Op, offset: u64, start: *mut u8, len: usize) -> Result<usize, Errno> {
-        if op == Op::Read {
-            let got = self.splice(op, offset, len)?;
-            self.fill_or_drain(op, start, got)?;
-            return Ok(got);
+        let (done, empty) = match op {
+            Op::Read => {
+                let done = self.read(offset, start, len);
+                (done, done.is_ok())
+            }
+            Op::Write => {
+                let done = self.write(offset, start, len);
+                (done, done == Ok(len))
+            }
+        };
+        if !empty {
+            self.pipe = Pipe::new().map_err(|_| Errno::EIO)?;
         }
-        self.fill_or_drain(op, start, len)?;
+        done
+    }
+
+    fn read(&self, offset: u64, start: *mut u8, len: usize) -> Result<usize, Errno> {
+        let got = self.splice(Op::Read, offset, len)?;
+        self.fill_or_drain(Op::Read, start, got)?;
+        Ok(got)
+    }
+
+    fn write(&self, offset: u64, start: *mut u8, len: usize) -> Result<usize, Errno> {
+        self.fill_or_drain(Op::Write, start, len)?;
         let mut done = 0;
         while done < len {
-            match self.splice(op, offset + done as u64, len - done) {
+            match self.splice(Op::Write, offset + done as u64, len - done) {
                 Ok(n) if n > 0 => done += n,
-                Err(errno) if done == 0 => {
-                    self.pipe = Pipe::new().map_err(|_| Errno::EIO)?;
-                    return Err(errno);
-                }
-                _ => {
-                    self.pipe = Pipe::new().map_err(|_| Errno::EIO)?;
-                    break;
-                }
+                Err(errno) if done == 0 => return Err(errno),
+                _ => break,
             }
         }
         Ok(done)

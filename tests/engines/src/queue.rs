@@ -104,6 +104,12 @@ pub trait Queue: Send {
         Ok(())
     }
 
+    /// What the kernel has not accepted of what was flushed; without this it comes with the next
+    /// [`reap`](Queue::reap).
+    fn take_refused(&mut self) -> Vec<Completion> {
+        Vec::new()
+    }
+
     /// Flushes, waits up to `wait` for at least one completion, if any request is outstanding, and
     /// takes all that have arrived.
     ///
