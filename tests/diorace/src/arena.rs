@@ -157,14 +157,15 @@ impl Arena {
     }
 }
 
-/// Names what runs have left that died before they could remove it.
+/// Names what earlier runs have left, because they were killed or were told to.
 fn tell_leftovers(parent: &Path) {
     let entries = fs::read_dir(parent).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     for name in names.filter(|name| is_leftover(name)) {
         let path = parent.join(name);
         eprintln!(
-            "diorace: a run that died has left files behind; remove them with: rm -r {}",
+            "diorace: files of an earlier run, which was killed or had --keep, are here; \
+             once nobody needs them: rm -r {}",
             path.display()
         );
     }

@@ -127,6 +127,8 @@ pub struct Bench<'a> {
     pub scenario: &'static str,
     /// The size that it asked for and was told.
     taken: Cell<Option<u64>>,
+    /// Whether it asked how many requests are to be outstanding, and how many threads.
+    asked: Cell<(bool, bool)>,
 }
 
 impl<'a> Bench<'a> {
@@ -143,6 +145,7 @@ impl<'a> Bench<'a> {
             geometry,
             scenario,
             taken: Cell::default(),
+            asked: Cell::default(),
         }
     }
 
@@ -154,8 +157,22 @@ impl<'a> Bench<'a> {
         size
     }
 
-    /// What to say if the file has not the size that was wished.
-    pub fn other_size(&self) -> Option<String> {
+    /// What to say of choices that had another effect than was wished, or none.
+    pub fn unheeded(&self) -> Vec<String> {
+        let Settings { depth, threads, .. } = self.settings;
+        let (depth_asked, threads_asked) = self.asked.get();
+        let none = |name: &str, wish: Option<usize>, asked: bool| {
+            let wish = wish.filter(|_| !asked)?;
+            Some(format!("--{name} {wish} is of no effect here"))
+        };
+        self.other_size()
+            .into_iter()
+            .chain(none("depth", *depth, depth_asked))
+            .chain(none("threads", *threads, threads_asked))
+            .collect()
+    }
+
+    fn other_size(&self) -> Option<String> {
         let wish = self.settings.size?;
         match self.taken.get() {
             Some(taken) if taken == wish => None,
@@ -180,13 +197,38 @@ impl<'a> Bench<'a> {
 
     /// The queue depth.
     pub fn depth(&self, default: usize) -> usize {
+        self.asked.set((true, self.asked.get().1));
         self.settings.depth.unwrap_or(default)
+    }
+
+    /// The number of threads that was wished, if any. Asked by who has others to add.
+    pub fn threads(&self) -> Option<usize> {
+        self.asked.set((self.asked.get().0, true));
+        self.settings.threads
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::report::samples;
+
+    #[test]
+    fn a_choice_that_nothing_asks_for_is_told() {
+        let mut choices = samples::choices(7);
+        (choices.depth, choices.threads) = (Some(3), Some(5));
+        let settings = choices.settings(&samples::place(), false).unwrap();
+        let arena = Arena::new(&std::env::temp_dir()).unwrap();
+        let bench = Bench::new(&settings, &arena, Geometry::USUAL, "x");
+        assert_eq!(bench.depth(4), 3);
+        assert_eq!(
+            bench.unheeded(),
+            ["--threads 5 is of no effect here".to_owned()]
+        );
+        assert_eq!(bench.threads(), Some(5));
+        assert!(bench.unheeded().is_empty());
+    }
 
     #[test]
     fn threads_are_chosen_by_engine_and_role() {

@@ -283,9 +283,14 @@ impl KernelLog {
         self.complaints + self.damage
     }
 
+    /// How often direct and cached I/O met on files of this run.
+    pub fn met(&self) -> u64 {
+        self.collisions + self.refusals
+    }
+
     /// What it means for the verdict.
     pub fn status(&self, profile: &str) -> Status {
-        match (self.grave(), self.collisions + self.refusals) {
+        match (self.grave(), self.met()) {
             (0, 0) => Status::Legal,
             (0, _) if profile != "strict" => Status::Collision,
             _ => Status::Violation,

@@ -61,6 +61,9 @@ impl Estimate {
     /// In words, a line or two.
     pub fn describe(&self, what: &str) -> String {
         let Self { found, runs, .. } = self;
+        if *runs == 0 {
+            return format!("{what}: no run has raced, so nothing is known");
+        }
         let percent = |share: f64| share * 100.0;
         if *found == 0 {
             return format!(
@@ -152,6 +155,8 @@ mod tests {
         assert_eq!((estimate.found, estimate.runs), (2, 3));
         assert_eq!(estimate.seconds_watched, 15.0);
         assert_eq!(estimate.mean, Some(7.5));
+        let none = Estimate::new(&[]).unwrap();
+        assert!(none.describe("violations").ends_with("nothing is known"));
         let nothing = Estimate::new(&[(None, 30.0); 10]).unwrap();
         assert!(
             nothing

@@ -35,7 +35,7 @@ pub enum ProfileArg {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Until {
-    /// Nothing.
+    /// Nothing: every scenario has its full time.
     #[default]
     End,
     /// The first violation.
@@ -89,8 +89,8 @@ pub struct Choices {
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub depth: Option<u16>,
 
-    /// A request outstanding for so many seconds, in which no other ended either, counts as hung; so
-    /// does one that is five times as old, and a thread that does not stop.
+    /// Seconds after which a request counts as hung if no other has ended meanwhile; if others have,
+    /// five times as many. A thread that does not stop counts as well.
     #[arg(long, value_parser = seconds, default_value_t = 60.0, value_name = "SECONDS")]
     pub grace: f64,
 
@@ -105,7 +105,7 @@ pub struct Choices {
     #[serde(default)]
     pub processes: bool,
 
-    /// End the run early.
+    /// What ends the run early, this scenario and those after it.
     #[arg(long, value_enum, default_value_t = Until::End, value_name = "WHAT")]
     #[serde(default)]
     pub until: Until,

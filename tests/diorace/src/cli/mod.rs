@@ -35,8 +35,8 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Exit codes:
   0  everything that was read was legal
-  1  a violation: content, a size, a hang, a request that completed twice, an error of fsync
-     that nothing excuses, or a complaint of the kernel
+  1  a violation: wrong or unreadable content, a size, a hang, a request that completed twice,
+     an error of fsync that nothing excuses, or a complaint of the kernel
   2  a collision: direct and cached I/O got in each other's way where the filesystem does not
      promise otherwise, or it refused a request (under --profile strict: or a request failed
      though nothing explains it)

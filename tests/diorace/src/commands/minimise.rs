@@ -40,16 +40,23 @@ pub fn minimise(args: &RunArgs) -> Result<Status> {
         best: args.choices.clone(),
         until: Until::Collision,
         runs: 0,
+        ended: Vec::new(),
         failure: None,
         quiet: args.quiet,
     };
     shrinker.best.seed.get_or_insert_with(fresh_seed);
     let Some(first) = shrinker.first()? else {
+        let status = Status::combine(&shrinker.ended);
+        let advice = match status {
+            Status::Legal => "give it more time with --duration",
+            _ => "see without --minimise why",
+        };
         say(&format!(
-            "nothing was found in {} runs, so there is nothing to make smaller; give it more time with --duration\n",
-            shrinker.runs
+            "nothing was found in {} runs ({}), so there is nothing to make smaller; {advice}\n",
+            shrinker.runs,
+            status.name()
         ));
-        return Ok(Status::Legal);
+        return Ok(status);
     };
     shrinker.shrink(&first);
     shrinker.prove(&place)?;
@@ -66,6 +73,8 @@ struct Shrinker<R> {
     until: Until,
     /// Runs with a report.
     runs: u64,
+    /// Their verdicts.
+    ended: Vec<Status>,
     /// Why the last run without a report has none.
     failure: Option<Error>,
     quiet: bool,
@@ -228,6 +237,7 @@ impl<R: FnMut(&Choices) -> Result<Report>> Shrinker<R> {
         match (self.run)(&choices) {
             Ok(report) => {
                 self.runs += 1;
+                self.ended.push(report.status);
                 Some(report)
             }
             Err(error) => {
@@ -299,10 +309,7 @@ fn choosable(scenario: &ScenarioReport) -> Vec<String> {
 
 /// The scenario that found something.
 fn failing(report: &Report, until: Until) -> Option<&str> {
-    let found = report.scenarios.iter().find(|s| match until {
-        Until::Violation => !s.violations.is_empty(),
-        _ => !s.violations.is_empty() || !s.collisions.is_empty(),
-    });
+    let found = report.scenarios.iter().find(|s| s.is_enough(until));
     found.map(|s| s.name.as_str())
 }
 
@@ -359,6 +366,7 @@ mod tests {
             best: samples::choices(1),
             until: Until::Collision,
             runs: 0,
+            ended: Vec::new(),
             failure: None,
             quiet: true,
         }
@@ -389,6 +397,18 @@ mod tests {
         let first = shrinker.first().unwrap().unwrap();
         shrinker.shrink(&first);
         assert_eq!(shrinker.best.engines, ["libaio:write"]);
+    }
+
+    #[test]
+    fn what_was_skipped_is_not_legal() {
+        let mut shrinker = shrinker(|_: &Choices| {
+            let skipped = ScenarioReport::skipped("x", "no FICLONE".to_owned());
+            let mut report = samples::report("bare", vec![skipped]);
+            report.conclude();
+            Ok(report)
+        });
+        assert!(shrinker.first().unwrap().is_none());
+        assert_eq!(Status::combine(&shrinker.ended), Status::Lacking);
     }
 
     #[test]

@@ -144,7 +144,9 @@ impl Series {
 
     fn report(self, place: Place, command: String) -> Result<RepeatReport> {
         let estimate = |first: fn(&Once) -> Option<f64>| {
-            let seen = self.runs.iter().map(|run| (first(run), run.seconds));
+            // What did not race says nothing.
+            let raced = self.runs.iter().filter(|run| run.status != Status::Lacking);
+            let seen = raced.map(|run| (first(run), run.seconds));
             Estimate::new(&seen.collect::<Vec<_>>())
         };
         Ok(RepeatReport {
@@ -260,6 +262,20 @@ mod tests {
         assert_eq!(report.failure.unwrap(), "run 2 of 5: no room");
         let killed = broken(true, anyhow!("killed"));
         assert_eq!(killed.status, Status::Violation);
+    }
+
+    #[test]
+    fn runs_that_were_skipped_say_nothing_of_how_often() {
+        let run = |_: &Choices| {
+            let skipped = ScenarioReport::skipped("x", "no FICLONE".to_owned());
+            let mut report = samples::report("bare", vec![skipped]);
+            report.conclude();
+            Ok(report)
+        };
+        let series = Series::make(samples::choices(7), 5, |_| {}, run);
+        let report = series.report(samples::place(), "again".to_owned()).unwrap();
+        assert_eq!((report.runs.len(), report.violation.runs), (5, 0));
+        assert_eq!(report.status, Status::Lacking);
     }
 
     #[test]

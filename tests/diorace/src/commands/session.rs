@@ -140,7 +140,7 @@ impl Session {
             settings.turn = (nth + 1, chosen.len());
             let mut result = one(scenario, &settings, &arena, geometry);
             let hung = result.violations.contains_key("hang");
-            result.heard(klog.listen());
+            result.heard(klog.listen(), settings.profile);
             report.scenarios.push(result);
             if hung {
                 // Threads are stuck in the kernel: nothing more can be learnt, and nothing joined.
@@ -264,7 +264,7 @@ fn one(
         },
         Ok(report) => report,
     };
-    report.notes.extend(bench.other_size());
+    report.notes.extend(bench.unheeded());
     for failure in &report.failures {
         eprintln!("diorace: scenario {}: {failure}", scenario.name);
     }

@@ -137,15 +137,25 @@ impl Changer {
 
     /// What cannot be done is left out; what failed is counted.
     fn refused(&mut self, way: Way, change: Change, errno: Errno) {
+        let name = change.name();
         if errno == Errno::EOPNOTSUPP {
             self.plan.ways.retain(|known| *known != way);
-            let name = change.name();
             self.shared.note(format!("left out: {name} ({errno})"));
-        } else if matches!(errno, Errno::EINVAL | Errno::EPERM) {
+            return;
+        }
+        if matches!(errno, Errno::EINVAL | Errno::EPERM) {
             // The filesystem does not do it there.
-            self.shared.excused(change.name(), errno);
-        } else if !(errno == Errno::EINTR && self.shared.signals) {
-            self.shared.failed(change.name(), errno);
+            self.shared.excused(name, errno);
+            return;
+        }
+        if way == Way::Shift {
+            self.shared.note(format!(
+                "{name} failed with {errno}: from then on nobody knew where which words belong, and \
+                 only words that are none of the file's would have been found"
+            ));
+        }
+        if !(errno == Errno::EINTR && self.shared.signals) {
+            self.shared.failed(name, errno);
         }
     }
 

@@ -96,7 +96,11 @@ struct Team {
 
 impl Team {
     fn new(bench: &Bench<'_>, plan: &Plan) -> Result<Self> {
-        let mut members = plan.crew(bench.settings.threads);
+        let threads = match plan.extras.is_empty() {
+            true => None,
+            false => bench.threads(),
+        };
+        let mut members = plan.crew(threads);
         members.retain(|m| bench.settings.wanted.has(m.kind.name(), m.role));
         if bench.settings.processes {
             if members.iter().any(|member| member.together) {
@@ -157,7 +161,7 @@ fn on_store(
     let mut shared = Shared::new(history, store, bench.geometry, writers, crew.stop());
     shared.signals = plan.has_signals();
     let shared = Arc::new(shared);
-    start::workers(bench, &team.members, &shared, &mut crew, &mut report)?;
+    let hired = start::workers(bench, &team.members, &shared, &mut crew, &mut report)?;
     start::disturbers(bench, plan, &shared, &mut crew)?;
     let cloners = team.slots - 2 - plan.cloners;
     let first_slot = cloners - 2 * plan.changers.len();
@@ -187,7 +191,7 @@ fn on_store(
     errors.iter().for_each(|error| report.broken(error));
     if hung.is_empty() {
         live.say("checking that all modes agree");
-        match settle(bench, plan, &shared, team.slots - 2, &mut report) {
+        match settle(bench, plan, &hired, &shared, team.slots - 2, &mut report) {
             Ok(threads) => hung = threads,
             Err(error) => report.broken(&error.context(UNCHECKED)),
         }
@@ -197,9 +201,11 @@ fn on_store(
 }
 
 /// Checks the file when nothing is under way any more, in a thread that is watched like the others.
+/// `members` are those who took part.
 fn settle(
     bench: &Bench<'_>,
     plan: &Plan,
+    members: &[WorkerPlan],
     shared: &Arc<Shared>,
     slot: usize,
     report: &mut ScenarioReport,
@@ -217,8 +223,9 @@ fn settle(
     }
     for quiet in ending.results {
         report.judge(&quiet.tally);
+        report.unreadable(quiet.unreadable);
         if let Some(errno) = quiet.sentinel {
-            sentinel(bench, plan, errno, shared, report);
+            sentinel(bench, plan, members, errno, shared, report);
         }
     }
     Ok(ending.hung)
@@ -229,6 +236,7 @@ fn settle(
 fn sentinel(
     bench: &Bench<'_>,
     plan: &Plan,
+    members: &[WorkerPlan],
     errno: Errno,
     shared: &Shared,
     report: &mut ScenarioReport,
@@ -237,8 +245,7 @@ fn sentinel(
         shared.failed("fsync at the end", errno);
         return;
     }
-    let writes = plan
-        .workers
+    let writes = members
         .iter()
         .filter(|worker| worker.role.writes())
         .map(WorkerPlan::mode);

@@ -22,6 +22,8 @@ const CHUNK: u64 = 1 << 20;
 pub struct Quiet {
     /// What is wrong with the content.
     pub tally: Tally,
+    /// Reads that failed, of what had been acknowledged.
+    pub unreadable: u64,
     /// The error that the descriptor was told of that was opened before the race.
     pub sentinel: Option<Errno>,
 }
@@ -37,6 +39,7 @@ pub fn check(
     let mut checker = Checker::new(shared, pulse, slot)?;
     let done = checker.passes(&mut quiet.sentinel);
     quiet.tally.merge(checker.tally);
+    quiet.unreadable += checker.unreadable;
     done
 }
 
@@ -47,6 +50,7 @@ struct Checker<'a> {
     queues: HashMap<&'static str, Box<dyn Queue>>,
     again: Rechecker,
     tally: Tally,
+    unreadable: u64,
 }
 
 impl<'a> Checker<'a> {
@@ -62,6 +66,7 @@ impl<'a> Checker<'a> {
             queues,
             again: Rechecker::new(slot + 1),
             tally: Tally::default(),
+            unreadable: 0,
         })
     }
 
@@ -143,7 +148,10 @@ impl<'a> Checker<'a> {
             .context("an engine got lost")?;
         let read = history.begin_read(self.slot);
         // Behind an end that is no multiple of anything there is nothing to be had.
-        let whole = n.next_multiple_of(self.shared.geometry.align.max(8));
+        let whole = match mode {
+            Mode::Direct => n.next_multiple_of(self.shared.geometry.align.max(8)),
+            _ => n,
+        };
         let request = Request {
             id: 0,
             op: Op::Read,
@@ -176,6 +184,14 @@ impl<'a> Checker<'a> {
                     let finding = count(self.shared, class, at, n, got as u64, Some(read));
                     self.tally.add(finding);
                 }
+            }
+            // Nobody is at work any more who could be the reason.
+            Err(errno @ (Errno::EIO | Errno::EUCLEAN | Errno::EBADMSG | Errno::EFAULT)) => {
+                self.unreadable += 1;
+                self.shared.note(format!(
+                    "unreadable: a {} read of {n} bytes at {at} {when} fails with {errno}",
+                    mode.name()
+                ));
             }
             Err(errno) => self
                 .shared
@@ -342,11 +358,12 @@ mod tests {
         }
     }
 
-    /// The events of the check of a file whose direct reads end so, by class, and the errors.
+    /// The events of the check of a file whose direct reads end so, by class, what could not be read,
+    /// and the other errors.
     fn checked(
         result: Result<usize, Errno>,
         lie: Option<Class>,
-    ) -> (Vec<(&'static str, u64)>, u64) {
+    ) -> (Vec<(&'static str, u64)>, u64, u64) {
         let mut config = Config::new(2 * CHUNK);
         config.readers = 2;
         let history = History::new(config).unwrap();
@@ -364,22 +381,26 @@ mod tests {
         let count = |class: Class| quiet.tally.events(Severity::Violation, class);
         let counts = Class::ALL.map(|class| (class.name(), count(class)));
         let found = counts.into_iter().filter(|(_, n)| *n > 0).collect();
-        (found, shared.take_found().errors.values().sum())
+        let errors = shared.take_found().errors.values().sum();
+        (found, quiet.unreadable, errors)
     }
 
     #[test]
     fn what_could_not_be_read_is_compared_with_nothing() {
-        assert_eq!(checked(Err(Errno::EIO), None), (Vec::new(), 5));
+        assert_eq!(checked(Err(Errno::EIO), None), (Vec::new(), 5, 0));
+        assert_eq!(checked(Err(Errno::EUCLEAN), None), (Vec::new(), 5, 0));
+        // The data may be there all the same.
+        assert_eq!(checked(Err(Errno::ENOMEM), None), (Vec::new(), 0, 5));
     }
 
     #[test]
     fn what_ends_early_is_short_and_nothing_else() {
-        assert_eq!(checked(Ok(0), None), (vec![("short", 5)], 0));
+        assert_eq!(checked(Ok(0), None), (vec![("short", 5)], 0, 0));
     }
 
     #[test]
     fn a_file_that_has_grown_though_nobody_made_it_grow_is_noticed() {
-        let (found, _) = checked(Err(Errno::EIO), Some(Class::Size));
+        let (found, ..) = checked(Err(Errno::EIO), Some(Class::Size));
         assert_eq!(found, [("size", 3)]);
     }
 }

@@ -20,7 +20,8 @@ use crate::race::worker::{Post, Worker};
 use crate::report::ScenarioReport;
 use crate::rng::Rng;
 
-/// Starts those who write and read. An engine that the kernel lacks is left out and noted.
+/// Starts those who write and read, and says who they are. An engine that the kernel lacks is left out
+/// and noted.
 ///
 /// Processes are forked before there is any thread, and before anything is open that they would
 /// inherit.
@@ -30,14 +31,18 @@ pub fn workers(
     shared: &Arc<Shared>,
     crew: &mut Crew<Tally>,
     report: &mut ScenarioReport,
-) -> Result<()> {
+) -> Result<Vec<WorkerPlan>> {
     let (apart, here): (Vec<_>, Vec<_>) = posts(members)
         .into_iter()
         .partition(|(member, _)| member.process.fate().is_some());
     let mut ready: Vec<(Arc<Pulse>, Worker)> = Vec::new();
+    let mut hired = Vec::new();
     for (member, post) in apart.into_iter().chain(here) {
         match hire(bench, member, &post, shared, crew) {
-            Ok(one) => ready.push(one),
+            Ok(one) => {
+                ready.push(one);
+                hired.push(member.clone());
+            }
             Err(error @ Error::Unavailable { .. }) => {
                 let note = format!("left out: {error}");
                 if !report.notes.contains(&note) {
@@ -50,7 +55,7 @@ pub fn workers(
     for (pulse, worker) in ready {
         crew.start(pulse, move |found| worker.run(found))?;
     }
-    Ok(())
+    Ok(hired)
 }
 
 /// The numbers of each worker.

@@ -272,8 +272,11 @@ impl Worker {
     fn finish(&mut self, completion: Completion) -> Result<()> {
         let slot = completion.id;
         let pending = self.pending[slot].take().ok_or(Error::Twice)?;
-        match pending {
-            Pending::Write(write) => self.finish_write(&write, completion.result),
+        let held = match pending {
+            Pending::Write(write) => {
+                self.finish_write(&write, completion.result);
+                completion.result.is_ok() || self.shared.history.held(&write)
+            }
             Pending::Read { start, offset, len } => {
                 let read = self.shared.history.end_read(start);
                 if let Ok(got) = completion.result {
@@ -291,20 +294,31 @@ impl Worker {
                     }
                     _ => {}
                 }
+                let (least, _) = self.shared.history.size_bounds(&read);
                 self.shared.history.release(&read);
-                let (engine, mode) = (self.engine, self.mode.name());
-                let who = || format!("a read of {len} bytes at {offset} by {engine} ({mode})");
-                self.shared.explain(&mut self.tally, &mut self.again, who);
+                self.explain(Op::Read, offset, len);
+                least >= offset + len
             }
-        }
+        };
         let result = completion.result.map(|n| n as u64);
         self.pulse.end(slot, result.map_err(|_| ()));
         self.buffers.push(completion.buffer);
         self.free.push(slot);
         if let Err(errno) = completion.result {
-            self.failed(errno);
+            self.failed(errno, held);
         }
         Ok(())
+    }
+
+    /// Explains what was found about a request of this thread.
+    fn explain(&mut self, op: Op, offset: u64, len: u64) {
+        let (engine, mode) = (self.engine, self.mode.name());
+        let what = match op {
+            Op::Read => "read",
+            Op::Write => "write",
+        };
+        let who = || format!("a {what} of {len} bytes at {offset} by {engine} ({mode})");
+        self.shared.explain(&mut self.tally, &mut self.again, who);
     }
 
     fn finish_write(&mut self, write: &Write, result: Result<usize, Errno>) {
@@ -316,8 +330,16 @@ impl Worker {
         };
         self.shared.history.end_write(write, outcome);
         if let Ok(n) = result {
-            self.aimer.done(write.len());
-            if (n as u64) < write.len() {
+            let (n, offset, len) = (n as u64, write.offset(), write.len());
+            self.aimer.done(len);
+            if n > len {
+                let finding = quiesce::count(&self.shared, Class::Size, offset, len, n, None);
+                self.tally.add(finding);
+                self.explain(Op::Write, offset, len);
+            } else if n < len && self.hasty {
+                // The rest would have had to wait.
+                self.shared.excused(self.engine, SHORT);
+            } else if n < len {
                 // Not wrong: the rest is undefined until it is written again.
                 self.shared.failed(self.engine, SHORT);
             }
@@ -345,7 +367,8 @@ impl Worker {
         }
     }
 
-    fn failed(&self, errno: Errno) {
+    /// A request failed. `held`: the file had all of its range meanwhile.
+    fn failed(&self, errno: Errno, held: bool) {
         let harmless = match errno {
             Errno::EAGAIN => self.hasty,
             Errno::EINTR => self.shared.signals,
@@ -354,7 +377,7 @@ impl Worker {
             // The process that had the request was meant to die.
             Errno::EOWNERDEAD => true,
             // There is nothing to load or store behind the end of a file.
-            Errno::EFAULT => self.mode == Mode::Mmap && self.shared.history.is_sized(),
+            Errno::EFAULT => self.mode == Mode::Mmap && !held,
             _ => false,
         };
         if !harmless {
@@ -457,8 +480,19 @@ mod tests {
 
     /// Reads so often, by an engine of that kind, what the memory beside it holds as well.
     fn read(kind: Kind, profile: Profile, most: u64, answer: Answer) -> (Result<()>, Tally, Found) {
+        race(kind, profile, most, answer, None)
+    }
+
+    /// The same of a file that has this size at the beginning, if its size may change.
+    fn race(
+        kind: Kind,
+        profile: Profile,
+        most: u64,
+        answer: Answer,
+        size: Option<u64>,
+    ) -> (Result<()>, Tally, Found) {
         let mut config = Config::new(LEN);
-        (config.readers, config.profile) = (2, profile);
+        (config.readers, config.profile, config.size) = (2, profile, size);
         config.others = vec![(9, LEN)];
         let history = History::new(config).unwrap();
         let store = LiarStore(Arc::new(Liar::new(&history, None, 1)));
@@ -568,6 +602,16 @@ mod tests {
         let dead: Answer = |_, _| Some(Err(Errno::EOWNERDEAD));
         let (_, _, told) = read(Kind::LIBAIO, Profile::Strict, 3, dead);
         assert!(told.errors.is_empty() && told.surprises.is_empty());
+    }
+
+    #[test]
+    fn a_load_may_fail_only_where_the_file_may_have_ended() {
+        let fault: Answer = |_, _| Some(Err(Errno::EFAULT));
+        for (size, told) in [(None, 3), (Some(LEN), 3), (Some(0), 0)] {
+            let (done, _, found) = race(Kind::MMAP, Profile::Strict, 3, fault, size);
+            done.unwrap();
+            assert_eq!(found.errors.values().sum::<u64>(), told, "{size:?}");
+        }
     }
 
     #[test]

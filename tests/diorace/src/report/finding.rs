@@ -46,7 +46,9 @@ pub struct FindingReport {
     pub read: Option<(u64, u64)>,
     /// What a second look in each mode showed.
     pub second_look: Vec<Look>,
-    /// "transient", "sticky" (in every mode) or "mixed"; empty without a second look.
+    /// "sticky": every mode shows something wrong; "transient": some show what should have been seen
+    /// at first, and none anything wrong; "mixed": some the one and some the other. Empty if nothing of
+    /// that can be said, because there was no second look, it failed, or the place was written again.
     pub persistence: String,
     /// The writes named above, in numbers and in the order in which they began.
     #[serde(default)]
@@ -58,7 +60,8 @@ pub struct FindingReport {
 pub struct Look {
     /// The mode.
     pub mode: String,
-    /// "legal", "wrong" or an error.
+    /// "right" (what should have been seen at first), "legal" (something else that is right by now),
+    /// "wrong" or an error.
     pub verdict: String,
     /// The first word, or what took its place.
     pub seen: String,
@@ -130,12 +133,16 @@ impl FindingReport {
 
     /// Adds the second look.
     pub fn look_again(&mut self, looks: Vec<Look>) {
-        let wrong = looks.iter().filter(|look| look.verdict == "wrong").count();
-        self.persistence = match wrong {
-            _ if looks.is_empty() => "",
-            0 => "transient",
-            n if n == looks.len() => "sticky",
-            _ => "mixed",
+        let count = |verdict| looks.iter().filter(|look| look.verdict == verdict).count();
+        let (right, wrong) = (count("right"), count("wrong"));
+        self.persistence = if wrong > 0 && wrong == looks.len() {
+            "sticky"
+        } else if right > 0 && wrong > 0 {
+            "mixed"
+        } else if right > 0 {
+            "transient"
+        } else {
+            ""
         }
         .to_owned();
         self.second_look = looks;
@@ -188,5 +195,36 @@ fn named(op: &OpView, writers: &Writers) -> String {
     match engine {
         Some(engine) => format!("{engine} {op}"),
         None => op.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn persistence(verdicts: [&str; 3]) -> String {
+        let mut report = FindingReport::plain("stale", "f", "a read", String::new());
+        let look = |verdict: &str| Look {
+            mode: "direct".to_owned(),
+            verdict: verdict.to_owned(),
+            seen: String::new(),
+        };
+        report.look_again(verdicts.map(look).into());
+        report.persistence
+    }
+
+    #[test]
+    fn a_second_look_tells_no_more_than_it_saw() {
+        for (verdicts, told) in [
+            (["wrong", "wrong", "wrong"], "sticky"),
+            (["right", "right", "right"], "transient"),
+            (["right", "legal", "EAGAIN"], "transient"),
+            (["wrong", "right", "EAGAIN"], "mixed"),
+            (["EIO", "EIO", "EIO"], ""),
+            (["legal", "legal", "legal"], ""),
+            (["wrong", "wrong", "EAGAIN"], ""),
+        ] {
+            assert_eq!(persistence(verdicts), told, "{verdicts:?}");
+        }
     }
 }

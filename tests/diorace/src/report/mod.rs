@@ -133,7 +133,8 @@ pub struct ScenarioReport {
     /// Seconds until the first violation, if there is one.
     #[serde(default)]
     pub first_violation: Option<f64>,
-    /// Seconds until the first collision, if there is one.
+    /// Seconds until the first collision, if there is one; until the end if requests were refused and
+    /// nothing else was found.
     #[serde(default)]
     pub first_collision: Option<f64>,
     /// What had been counted at which time.
@@ -209,13 +210,7 @@ impl Report {
 
     /// Whether what was to end the run has been found.
     pub fn is_enough(&self, until: Until) -> bool {
-        let violation = || self.scenarios.iter().any(|s| !s.violations.is_empty());
-        let collision = || self.scenarios.iter().any(|s| !s.collisions.is_empty());
-        match until {
-            Until::End => false,
-            Until::Violation => violation(),
-            Until::Collision => violation() || collision(),
-        }
+        self.scenarios.iter().any(|s| s.is_enough(until))
     }
 }
 
@@ -256,6 +251,15 @@ impl ScenarioReport {
         }
     }
 
+    /// Whether it has found what was to end the run.
+    pub fn is_enough(&self, until: Until) -> bool {
+        match until {
+            Until::End => false,
+            Until::Violation => self.first_violation.is_some(),
+            Until::Collision => self.first_violation.or(self.first_collision).is_some(),
+        }
+    }
+
     /// A scenario that could not run.
     pub fn skipped(name: &str, why: String) -> Self {
         let mut report = Self::new(name);
@@ -281,6 +285,13 @@ impl ScenarioReport {
         }
     }
 
+    /// So many reads, of what had been acknowledged, failed when nobody was at work any more.
+    pub fn unreadable(&mut self, reads: u64) {
+        if reads > 0 {
+            *self.violations.entry("unreadable".to_owned()).or_default() += reads;
+        }
+    }
+
     /// The tool broke on the way, or the environment lacked what it needs. What was found before still
     /// counts. But that a request completed twice is the kernel's fault.
     pub fn broken(&mut self, error: &anyhow::Error) {
@@ -299,12 +310,17 @@ impl ScenarioReport {
         }
     }
 
-    /// Adds what the kernel said while it ran.
-    pub fn heard(&mut self, log: KernelLog) {
-        if log.grave() == 0 {
+    /// Adds what the kernel said while it ran, as far as that is a violation. A collision that it reports
+    /// counts for the verdict of the run only: it reports no more than ten a day.
+    pub fn heard(&mut self, log: KernelLog, profile: Profile) {
+        let violations = match profile {
+            Profile::Strict => log.grave() + log.met(),
+            Profile::Bare => log.grave(),
+        };
+        if violations == 0 {
             return;
         }
-        *self.violations.entry("kernel".to_owned()).or_default() += log.grave();
+        *self.violations.entry("kernel".to_owned()).or_default() += violations;
         self.notes.extend(
             log.lines
                 .into_iter()
@@ -422,6 +438,9 @@ impl ScenarioReport {
         } else {
             Status::Legal
         };
+        if self.status == Status::Collision {
+            self.first_collision.get_or_insert(self.seconds);
+        }
     }
 }
 
@@ -460,6 +479,27 @@ mod tests {
         assert_eq!(status(&[Errno::ENOSPC], 1), Status::Collision);
         assert_eq!(status(&[Errno::EIO], 1), Status::Tool);
         assert_eq!(status(&[Errno::ENOSPC, Errno::EIO], 0), Status::Tool);
+    }
+
+    #[test]
+    fn what_ends_a_run_is_whatever_makes_its_verdict() {
+        let log = KernelLog {
+            collisions: 1,
+            ..KernelLog::default()
+        };
+        for (profile, enough) in [(Profile::Strict, true), (Profile::Bare, false)] {
+            let mut report = samples::legal("test");
+            report.heard(log.clone(), profile);
+            assert_eq!(report.is_enough(Until::Violation), enough);
+        }
+        let mut refused = samples::legal("test");
+        refused.errors.insert("direct EIO".to_owned(), 1);
+        refused.conclude();
+        assert!(refused.is_enough(Until::Collision) && !refused.is_enough(Until::Violation));
+        let mut unreadable = samples::legal("test");
+        unreadable.unreadable(1);
+        unreadable.conclude();
+        assert!(unreadable.is_enough(Until::Violation));
     }
 
     #[test]

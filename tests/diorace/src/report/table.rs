@@ -111,7 +111,9 @@ fn render_scenario(out: &mut String, s: &ScenarioReport) {
             s.judging()
         );
     }
-    render_direct(out, s);
+    for line in direct(s) {
+        let _ = writeln!(out, "  {line}");
+    }
     for (what, counts) in [
         ("violations", &s.violations),
         ("collisions", &s.collisions),
@@ -140,17 +142,18 @@ fn render_scenario(out: &mut String, s: &ScenarioReport) {
     }
 }
 
-/// Which engines pass the page cache by here, by what was found out.
-fn render_direct(out: &mut String, s: &ScenarioReport) {
+/// Which engines pass the page cache by here, by what was found out; a line for each way.
+pub fn direct(s: &ScenarioReport) -> Vec<String> {
     let mut groups: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
     for (engine, found) in &s.direct {
         let group = groups.entry((&found.reads, &found.writes));
         group.or_default().push(engine);
     }
-    for ((reads, writes), engines) in groups {
+    let line = |((reads, writes), engines): ((&str, &str), Vec<&str>)| {
         let engines = engines.join(", ");
-        let _ = writeln!(out, "  O_DIRECT: reads {reads}, writes {writes}: {engines}");
-    }
+        format!("O_DIRECT: reads {reads}, writes {writes}: {engines}")
+    };
+    groups.into_iter().map(line).collect()
 }
 
 /// A finding in words.

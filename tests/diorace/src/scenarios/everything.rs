@@ -91,6 +91,16 @@ fn part(nth: u64, granule: u64) -> Grid {
     }
 }
 
+/// Places that never begin with a block. What does, `copy-range` may have shared with the other file,
+/// and then direct writes of less than a block may go through the cache, in whatever part of the file.
+fn beside_blocks(grid: Grid) -> Grid {
+    Grid {
+        base: grid.base + 8,
+        len: grid.len - 16,
+        ..grid
+    }
+}
+
 fn worker(kind: Engine, granule: u64, align: u64, depth: usize) -> WorkerPlan {
     let (own, grain): (&[u64], u64) = match mode(kind) {
         Mode::Direct => (&[0, 2, 3], align),
@@ -98,9 +108,16 @@ fn worker(kind: Engine, granule: u64, align: u64, depth: usize) -> WorkerPlan {
         // Nobody can tell whether it was direct.
         Mode::Either => (&[2, 3], align),
     };
-    let aim = Aim::Slots {
-        grids: own.iter().map(|nth| part(*nth, granule)).collect(),
-        grain: Some(grain),
+    let grids = own.iter().map(|nth| part(*nth, granule));
+    let aim = match kind == Engine::COPY_RANGE {
+        true => Aim::Slots {
+            grids: grids.map(beside_blocks).collect(),
+            grain: Some(16),
+        },
+        false => Aim::Slots {
+            grids: grids.collect(),
+            grain: Some(grain),
+        },
     };
     let depth = if kind.is_async() { depth } else { 1 };
     WorkerPlan::both(kind, aim, depth, Mix::Random).pausing(1000)

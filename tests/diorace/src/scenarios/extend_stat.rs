@@ -92,7 +92,12 @@ fn grow(
             note(task, &completion.result, block);
             let id = completion.id;
             if let Ok(n) = completion.result {
-                size.end_write(ends[id] - block + n as u64);
+                let n = n as u64;
+                size.end_write(ends[id] - block + n.min(block));
+                if n > block {
+                    let what = format!("a write of {block} bytes has ended with {n}");
+                    task.wrong("size", "extend", what);
+                }
             }
             free.push((id, completion.buffer));
             let least = size.least();

@@ -47,10 +47,13 @@ fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
         while !task.stopped() {
             round += 1;
             let tag = Tag::new(1 + task.nth as u8, round);
-            submit_and_forget(task, &path, &other, unit, |at, words| {
+            let refused = submit_and_forget(task, &path, &other, unit, |at, words| {
                 key.fill(tag, at / 8, words);
             })?;
-            verify(task, &other, key, tag, unit)?;
+            match refused {
+                Some(errno) => task.failed(errno),
+                None => verify(task, &other, key, tag, unit)?,
+            }
             fs::remove_file(&other)?;
         }
         Ok(())
@@ -59,18 +62,20 @@ fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
     Ok(report)
 }
 
-/// Makes a file with two names, submits writes, and drops the queue and the first name.
+/// Makes a file with two names, submits writes, and drops the queue and the first name. Says why the
+/// kernel has not taken one of the writes, if so.
 fn submit_and_forget(
-    task: &mut Task,
+    task: &Task,
     path: &Path,
     other: &Path,
     unit: u64,
     fill: impl Fn(u64, &mut [u64]),
-) -> Result<()> {
+) -> Result<Option<Errno>> {
     // With room for all, as far as a filesystem keeps it.
     fs::write(path, vec![0; DEPTH * unit as usize])?;
     fs::hard_link(path, other).context("cannot give a file a second name")?;
     let mut queue = engines::open(task.kind, path, 0, DEPTH)?;
+    let mut rejected = None;
     for id in 0..queue.depth().min(DEPTH) {
         let offset = id as u64 * unit;
         let mut buffer = Buffer::new(unit as usize, unit as usize)?;
@@ -82,14 +87,16 @@ fn submit_and_forget(
             len: unit as usize,
             buffer,
         };
-        if let Err(rejected) = queue.submit(request) {
-            task.failed(rejected.errno);
+        if let Err(full) = queue.submit(request) {
+            rejected = Some(full.errno);
         }
     }
     queue.flush()?;
+    let refused = queue.take_refused();
+    let reason = refused.into_iter().find_map(|done| done.result.err());
     fs::remove_file(path)?;
     drop(queue);
-    Ok(())
+    Ok(reason.or(rejected))
 }
 
 /// Every word must be there, by a cached and by a direct read.

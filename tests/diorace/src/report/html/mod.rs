@@ -7,7 +7,7 @@ mod rates;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::report::table::{list, per_second};
+use crate::report::table::{direct, list, per_second};
 use crate::report::{Report, ScenarioReport};
 use crate::status::Status;
 
@@ -47,7 +47,7 @@ const LEGEND: &str = "\
 <p>Times are ordinals: one counter numbers every beginning and end, so of two events the one with the \
 smaller number came first. A timeline shows their order, not their distance.</p>
 <p>A value is wrong if another write of the word <em>began</em> after the one seen had ended, and \
-<em>ended</em> before the read began. <b>Transient</b>: a second look found legal content. \
+<em>ended</em> before the read began. <b>Transient</b>: a second look found what had been missing. \
 <b>Sticky</b>: every mode shows it, the data are lost. <b>Mixed</b>: cache and disk differ.</p>
 <p>Bars: <span class=\"key seen\"></span> the write whose old value was read, \
 <span class=\"key superseding\"></span> the acknowledged write that should have hidden it, \
@@ -70,7 +70,15 @@ fn lead(report: &Report) -> String {
     } else {
         ""
     };
-    format!("{violations} violations and {collisions} collisions in {words} words judged.{cut}")
+    let log = report.kernel_log.as_ref();
+    let met = log.map_or(0, |log| log.met());
+    let kernel = match met {
+        0 => String::new(),
+        met => format!(" The kernel speaks of {met} collisions."),
+    };
+    format!(
+        "{violations} violations and {collisions} collisions in {words} words judged.{kernel}{cut}"
+    )
 }
 
 fn facts(out: &mut String, report: &Report) {
@@ -84,8 +92,10 @@ fn facts(out: &mut String, report: &Report) {
         ("Seed", report.seed.to_string()),
         ("Version", format!("diorace {}", report.program)),
     ];
+    let mut said: &[String] = &[];
     if let Some(log) = &report.kernel_log {
         rows.push(("Kernel log", log.summary()));
+        said = &log.lines;
     }
     out.push_str("<dl class=\"facts\">\n");
     for (name, value) in rows {
@@ -96,6 +106,9 @@ fn facts(out: &mut String, report: &Report) {
         "<div class=\"wide\"><dt>The same choices again</dt><dd><code>{}</code></dd></div>\n</dl>",
         escape(&report.command)
     );
+    for line in said {
+        let _ = writeln!(out, "<p class=\"note\">kernel: {}</p>", escape(line));
+    }
 }
 
 fn overview(out: &mut String, report: &Report) {
@@ -132,12 +145,17 @@ fn section(out: &mut String, s: &ScenarioReport) {
     for note in s.failures.iter().chain(&s.notes) {
         let _ = writeln!(out, "<p class=\"note\">{}</p>", escape(note));
     }
-    if !s.errors.is_empty() {
-        let _ = writeln!(
-            out,
-            "<p class=\"note\">errors: {}</p>",
-            escape(&list(&s.errors))
-        );
+    for (what, counts) in [("warnings", &s.warnings), ("errors", &s.errors)] {
+        if !counts.is_empty() {
+            let _ = writeln!(
+                out,
+                "<p class=\"note\">{what}: {}</p>",
+                escape(&list(counts))
+            );
+        }
+    }
+    for line in direct(s) {
+        let _ = writeln!(out, "<p class=\"note\">{}</p>", escape(&line));
     }
     let mut findings: Vec<_> = s.findings.iter().collect();
     findings.sort_by_key(|finding| finding.severity != "violation");
