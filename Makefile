@@ -45,9 +45,7 @@ power-loss: modules tools
 	@$S/power-loss
 
 bare: tools
-	@$S/vm --timeout 4500 --name bare -- env LOWERS="$(LOWERS)" \
-		SECONDS_EACH="$(or $(SECONDS_EACH),60)" \
-		SEEDS="$(or $(SEEDS),1 2 3 4 5)" python3 -B tests/guest/bare.py
+	@$S/bare
 
 bench:
 	@$S/bench

@@ -126,10 +126,14 @@ def mounted(source, point, kind, options=""):
 
 @contextlib.contextmanager
 def stack(device, kind, options=""):
-    """diofs over a directory of a fresh lower; yields (lower dir, diofs dir)."""
+    """diofs over a directory of a fresh lower `ext4`, `ext4-1k` or, with all data in the
+    journal, `ext4-journal`; yields (lower dir, diofs dir)."""
     load()
     make_lower(device, kind)
-    with mounted(device, LOWER, kind.partition("-")[0], options):
+    name, _, block = kind.partition("-")
+    if block == "journal":
+        options = f"{options},data=journal".lstrip(",")
+    with mounted(device, LOWER, name, options):
         directory = os.path.join(LOWER, "dir")
         os.mkdir(directory)
         with mounted(directory, UPPER, "diofs"):
