@@ -35,6 +35,8 @@ pub struct Arena {
 pub struct Geometry {
     /// Offset alignment of direct I/O.
     pub align: u64,
+    /// Alignment of what passes the page cache by; less may go through it without a word.
+    pub bypass: u64,
     /// Memory alignment of direct I/O.
     pub memory: usize,
     /// Preferred block size of the filesystem.
@@ -48,6 +50,7 @@ impl Geometry {
     #[cfg(test)]
     pub const USUAL: Self = Self {
         align: 512,
+        bypass: 512,
         memory: 512,
         block: 4096,
         page: 4096,
@@ -150,6 +153,7 @@ impl Arena {
         };
         Ok(Geometry {
             align: align.offset,
+            bypass: align.bypass,
             memory: align.memory,
             block: block.clamp(align.offset, 65536.max(align.offset)),
             page: page_size() as u64,

@@ -3,6 +3,7 @@
 
 use std::ops::RangeInclusive;
 
+use crate::advice::Advice;
 use crate::buffer::Buffer;
 use crate::errno::Errno;
 use crate::error::Error;
@@ -15,6 +16,9 @@ pub struct DioAlign {
     pub memory: usize,
     /// Of offset and length.
     pub offset: u64,
+    /// Of offset and length, so that the page cache is passed by: what is aligned to less may go through
+    /// it without a word.
+    pub bypass: u64,
     /// Whether the kernel told it (statx), or it was found by trying.
     pub told: bool,
 }
@@ -39,6 +43,7 @@ impl DioAlign {
                 return Ok(Some(Self {
                     memory: memory as usize,
                     offset: u64::from(offset),
+                    bypass: u64::from(offset),
                     told: true,
                 }));
             }
@@ -47,14 +52,25 @@ impl DioAlign {
         }
         let page = page_size();
         let mut buffer = Buffer::new(64 << 10, page)?;
+        let mut taken = None;
         for align in [512usize, 1024, 2048, 4096, 8192, 16384, 32768] {
-            match direct.pread(&mut buffer.words_mut()[..align / 8], align as u64) {
+            let offset = align as u64;
+            // If it stays cached, nothing is found out below.
+            let _ = direct.advise(Advice::DontNeed, 0, 2 * offset);
+            match direct.pread(&mut buffer.words_mut()[..align / 8], offset) {
                 Ok(_) => {
-                    return Ok(Some(Self {
+                    let smallest = *taken.get_or_insert(Self {
                         memory: align.max(page.min(4096)),
-                        offset: align as u64,
+                        offset,
+                        bypass: offset,
                         told: false,
-                    }));
+                    });
+                    if direct.cached(0, 2 * offset) == Ok(0) {
+                        return Ok(Some(Self {
+                            bypass: offset,
+                            ..smallest
+                        }));
+                    }
                 }
                 Err(Errno::EINVAL) => {}
                 Err(errno) => {
@@ -63,7 +79,8 @@ impl DioAlign {
                 }
             }
         }
-        Ok(None)
+        // Where everything goes through the cache, or nobody can tell, one is as good as the other.
+        Ok(taken)
     }
 }
 

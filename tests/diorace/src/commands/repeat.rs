@@ -145,8 +145,8 @@ impl Series {
     fn report(self, place: Place, command: String) -> Result<RepeatReport> {
         let estimate = |first: fn(&Once) -> Option<f64>| {
             // What did not race says nothing.
-            let raced = self.runs.iter().filter(|run| run.status != Status::Lacking);
-            let seen = raced.map(|run| (first(run), run.seconds));
+            let seen = self.runs.iter().map(|run| (first(run), run.seconds));
+            let seen = seen.filter(|(first, seconds)| first.is_some() || *seconds > 0.0);
             Estimate::new(&seen.collect::<Vec<_>>())
         };
         Ok(RepeatReport {

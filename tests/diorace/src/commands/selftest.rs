@@ -103,6 +103,7 @@ fn race(
     };
     let geometry = Geometry {
         align: 512,
+        bypass: 512,
         memory: 512,
         block: 4096,
         page: 4096,

@@ -49,6 +49,23 @@ pub enum Aim {
 }
 
 impl Aim {
+    /// A size of which all offsets and lengths are multiples that it will choose; the greatest one, except
+    /// of a record.
+    pub fn unit(&self) -> u64 {
+        match self {
+            Aim::Blocks { sizes, within } => sizes.iter().copied().fold(within.start, common),
+            Aim::Slots { grids, grain } => {
+                let grid = |grid: &Grid| {
+                    let unit = common(grid.stride, grain.unwrap_or(grid.len));
+                    common(grid.base, unit)
+                };
+                grids.iter().map(grid).fold(0, common)
+            }
+            Aim::March { block, .. } | Aim::Chase { block, .. } => *block,
+            Aim::Script(_) => 8,
+        }
+    }
+
     /// The greatest length it will choose.
     pub fn longest(&self) -> u64 {
         match self {
@@ -58,6 +75,11 @@ impl Aim {
             Aim::Script(part) => part.longest(),
         }
     }
+}
+
+/// The greatest size of which both are multiples.
+fn common(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { common(b, a % b) }
 }
 
 /// Places at regular distances.
@@ -180,6 +202,29 @@ mod tests {
             assert_eq!(follower.next(), Some((at, 4096)));
             assert_eq!(follower.next(), None);
         }
+    }
+
+    #[test]
+    fn all_requests_are_multiples_of_the_unit() {
+        let blocks = |sizes: &[u64], start| Aim::Blocks {
+            sizes: sizes.to_vec(),
+            within: start..1 << 20,
+        };
+        assert_eq!(blocks(&[4096, 512, 12288], 0).unit(), 512);
+        assert_eq!(blocks(&[4096, 12288], 0).unit(), 4096);
+        assert_eq!(blocks(&[8192], 4096).unit(), 4096);
+        let slots = |base, len, grain| Aim::Slots {
+            grids: vec![Grid {
+                base,
+                stride: 8192,
+                count: 4,
+                len,
+            }],
+            grain,
+        };
+        assert_eq!(slots(0, 4096, None).unit(), 4096);
+        assert_eq!(slots(512, 4096, None).unit(), 512);
+        assert_eq!(slots(4096, 4096, Some(8)).unit(), 8);
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
     let mut report = on_store(bench, plan, team, history, store)?;
     if !report.violations.contains_key("hang") {
         direct::tell(bench, kinds.into_iter(), &mut report);
-        if bench.settings.keep && !report.findings.is_empty() {
+        let found = !(report.findings.is_empty() && report.violations.is_empty());
+        if bench.settings.keep && found {
             bench.arena.keep();
             return Ok(report);
         }
@@ -102,6 +103,10 @@ impl Team {
         };
         let mut members = plan.crew(threads);
         members.retain(|m| bench.settings.wanted.has(m.kind.name(), m.role));
+        let writers = members.iter_mut().filter(|member| member.role.writes());
+        for member in writers.filter(|member| member.mode() == Mode::Direct) {
+            member.may_fall_back = member.aim.unit() % bench.geometry.bypass != 0;
+        }
         if bench.settings.processes {
             if members.iter().any(|member| member.together) {
                 // Each process would open the file anew.

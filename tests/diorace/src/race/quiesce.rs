@@ -186,7 +186,7 @@ impl<'a> Checker<'a> {
                 }
             }
             // Nobody is at work any more who could be the reason.
-            Err(errno @ (Errno::EIO | Errno::EUCLEAN | Errno::EBADMSG | Errno::EFAULT)) => {
+            Err(errno @ (Errno::EIO | Errno::EUCLEAN | Errno::EBADMSG)) => {
                 self.unreadable += 1;
                 self.shared.note(format!(
                     "unreadable: a {} read of {n} bytes at {at} {when} fails with {errno}",

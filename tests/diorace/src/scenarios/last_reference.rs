@@ -51,7 +51,12 @@ fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
                 key.fill(tag, at / 8, words);
             })?;
             match refused {
-                Some(errno) => task.failed(errno),
+                Some(errno) => {
+                    // It counts as a request of this engine, of which none may ever succeed.
+                    let all = (Op::Write, 0, DEPTH as u64 * unit);
+                    let _ = task.watched(0, all, || Err(errno));
+                    task.failed(errno);
+                }
                 None => verify(task, &other, key, tag, unit)?,
             }
             fs::remove_file(&other)?;
