@@ -22,23 +22,22 @@ pub(crate) struct Cell {
     live: Vec<Entry>,
     past: VecDeque<Entry>,
     crowd: usize,
-    /// Something made words of it zero, or may have.
+    /// Something that had made words of it zero was dropped.
     holed: bool,
 }
 
 impl Cell {
     pub(crate) fn new(initial: [&Arc<Record>; 2], words: &Range<u64>) -> Self {
         let entries = initial.map(|record| Entry::new(record, words));
-        let mut cell = Self {
-            live: Vec::new(),
+        Self {
+            live: entries
+                .into_iter()
+                .filter(|w| !w.range.is_empty())
+                .collect(),
             past: VecDeque::new(),
             crowd: CROWD,
             holed: false,
-        };
-        for entry in entries.into_iter().filter(|w| !w.range.is_empty()) {
-            cell.push(entry);
         }
-        cell
     }
 
     /// Adds a write that is about to be submitted. `words` is the cell's own range.
@@ -52,15 +51,11 @@ impl Cell {
             self.prune(horizon());
             self.crowd = CROWD.max(self.live.len() * 2);
         }
-        self.push(Entry::new(record, words));
+        self.live.push(Entry::new(record, words));
     }
 
-    fn push(&mut self, entry: Entry) {
-        self.holed |= entry.record.tag == Tag::HOLE;
-        self.live.push(entry);
-    }
-
-    /// Whether zeroes were ever to be seen somewhere in it.
+    /// Whether there were zeroes somewhere in it of which nothing is on record any more. That was before
+    /// any read that is under way.
     pub(crate) fn was_holed(&self) -> bool {
         self.holed
     }
@@ -81,10 +76,11 @@ impl Cell {
             })
             .collect();
         let mut keep = keep.into_iter();
-        let past = &mut self.past;
+        let (past, holed) = (&mut self.past, &mut self.holed);
         self.live.retain(|w| {
             let stays = keep.next().unwrap_or(true);
             if !stays {
+                *holed |= w.record.tag == Tag::HOLE;
                 if past.len() == PAST {
                     past.pop_front();
                 }
@@ -108,7 +104,7 @@ impl Cell {
     /// Puts an entry in that has been moved here.
     pub(crate) fn put(&mut self, entry: Entry) {
         if !self.live.iter_mut().any(|known| known.join(&entry)) {
-            self.push(entry);
+            self.live.push(entry);
         }
     }
 

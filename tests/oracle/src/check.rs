@@ -64,18 +64,16 @@ impl History {
         }
     }
 
-    /// Whether a word was written by this write.
-    pub fn is_of(&self, raw: u64, op: Option<&OpView>) -> bool {
-        let Some(op) = op else {
-            return false;
+    /// Whether a word is what this write, or whatever it was, put in its place.
+    pub fn is_of(&self, raw: u64, op: &OpView) -> bool {
+        let tag = match raw {
+            0 => Tag::HOLE,
+            _ => self.key.decode(raw).0,
         };
-        let tag = match op.change {
-            Some(_) => Tag::HOLE,
-            None => Tag::new(op.writer, op.sequence),
-        };
-        match raw {
-            0 => tag == Tag::HOLE,
-            _ => tag != Tag::HOLE && self.key.decode(raw).0 == tag,
+        match (op.change, op.writer) {
+            (Some(_), _) => tag == Tag::HOLE,
+            (None, 0) => tag.writer() == 0,
+            (None, writer) => tag == Tag::new(writer, op.sequence),
         }
     }
 
@@ -225,6 +223,10 @@ impl Judge<'_> {
             return end;
         };
         let covered = overlap(&w.range, &run);
+        if w.record.start >= self.read.end && tag == Tag::HOLE && self.was_holed() {
+            self.pruned(tag, by, covered.clone(), raw);
+            return covered.end;
+        }
         if w.record.start >= self.read.end {
             self.report(Class::Exposed, covered.clone(), raw, Some(&w.record), None);
             return covered.end;
@@ -258,7 +260,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether zeroes may once have been right about here.
+    /// Whether zeroes were right about here once, of which nothing is on record any more.
     fn was_holed(&self) -> bool {
         match self.moved {
             true => self.history.issued(Tag::HOLE),
@@ -269,7 +271,7 @@ impl Judge<'_> {
     /// Words of a write so old that it is no longer on record.
     fn pruned(&mut self, tag: Tag, by: i64, run: Range<u64>, raw: u64) {
         let past = |w: &&Entry| {
-            let same = w.record.tag == tag && w.by == by;
+            let same = w.record.tag == tag && w.by == by && w.record.start < self.read.end;
             same && !overlap(&w.range, &run).is_empty()
         };
         let record = self.cell.known().filter(past).last().map(|w| &w.record);

@@ -198,7 +198,7 @@ fn value_is_young(seen: &Seen<'_>, value: &common::changing::Value) -> bool {
 
 /// A file of three cells in which every word was written directly and through the cache, so that old
 /// values are collisions, and of which the first cell was punched before that.
-fn mixed_after_a_punch() -> History {
+fn mixed_after_a_punch(writes: u64) -> History {
     let mut config = Config::new(3 * 4096);
     (config.size, config.profile, config.granule) = (Some(3 * 4096), Profile::Bare, 4096);
     let history = History::new(config).unwrap();
@@ -208,7 +208,8 @@ fn mixed_after_a_punch() -> History {
     };
     let punched = history.begin_change(punch).unwrap();
     history.end_change(&punched, Changed::Done);
-    for mode in [Mode::Direct, Mode::Buffered] {
+    for nth in 0..writes {
+        let mode = [Mode::Direct, Mode::Buffered][nth as usize % 2];
         let write = history.begin_write(1, mode, 0, 3 * 4096).unwrap();
         history.end_write(&write, Outcome::Done(3 * 4096));
     }
@@ -217,33 +218,45 @@ fn mixed_after_a_punch() -> History {
 
 #[test]
 fn zeroes_are_an_old_value_only_where_there_was_a_hole() {
-    let history = mixed_after_a_punch();
-    for (offset, severity, class) in [
-        (0, Severity::Collision, Class::Stale),
-        (4096, Severity::Violation, Class::Lost),
-    ] {
-        let mut tally = Tally::default();
-        let read = history.end_read(history.begin_read(0));
-        history.check(&read, offset, &[0], &mut tally);
-        assert_eq!(tally.events(severity, class), 1, "{:?}", tally.findings());
+    // So many that the punch is forgotten, and so few that it is not.
+    for writes in [2, 100] {
+        let history = mixed_after_a_punch(writes);
+        let refused = history.begin_change(Change::Zero {
+            offset: 4096,
+            len: 4096,
+            keep: true,
+        });
+        history.end_change(&refused.unwrap(), Changed::Refused);
+        for (offset, severity, class) in [
+            (0, Severity::Collision, Class::Stale),
+            (4096, Severity::Violation, Class::Lost),
+        ] {
+            let mut tally = Tally::default();
+            let read = history.end_read(history.begin_read(0));
+            history.release(&read);
+            history.check(&read, offset, &[0], &mut tally);
+            assert_eq!(tally.events(severity, class), 1, "{:?}", tally.findings());
+        }
     }
 }
 
 #[test]
 fn zeroes_are_not_those_of_a_hole_that_came_after_the_read() {
-    let history = mixed_after_a_punch();
-    let read = history.end_read(history.begin_read(0));
-    let later = Change::Punch { offset: 0, len: 8 };
-    let _later = history.begin_change(later).unwrap();
-    let mut tally = Tally::default();
-    history.check(&read, 0, &[0], &mut tally);
-    let stale = tally.events(Severity::Collision, Class::Stale);
-    assert_eq!(stale, 1, "{:?}", tally.findings());
+    for writes in [2, 100] {
+        let history = mixed_after_a_punch(writes);
+        let read = history.end_read(history.begin_read(0));
+        let later = Change::Punch { offset: 0, len: 8 };
+        let _later = history.begin_change(later).unwrap();
+        let mut tally = Tally::default();
+        history.check(&read, 0, &[0], &mut tally);
+        let stale = tally.events(Severity::Collision, Class::Stale);
+        assert_eq!(stale, 1, "{:?}", tally.findings());
+    }
 }
 
 #[test]
 fn a_file_holds_a_write_unless_it_may_have_been_shorter_meanwhile() {
-    let history = mixed_after_a_punch();
+    let history = mixed_after_a_punch(2);
     let store = history.begin_write(1, Mode::Mmap, 4096, 4096).unwrap();
     history.end_write(&store, Outcome::Failed);
     assert!(history.held(&store));
