@@ -11,6 +11,7 @@ use crate::patience;
 use crate::pattern::{check, check_any, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
 use crate::sys::{Res, file, fscall};
+use crate::twin::expect_errno;
 use anyhow::{Context, Result, ensure};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub const TESTS: &[Test] = &[
     test("c8.read_into_what_is_written", |ctx| {
         each(ctx, read_into_written)
     }),
+    test("c8.read_into_a_short_file", read_into_short),
     test("c8.overlapping_ranges", |ctx| each(ctx, overlapping)),
     test("c8.two_files_crosswise", two_files_crosswise),
     test("c8.lower_opened_directly", lower_opened_directly),
@@ -393,4 +395,25 @@ fn many_threads(ctx: &Ctx) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// What the buffer is a mapping of ends within the buffer, or before it: the read fails, and what is
+/// mapped stays as it was.
+fn read_into_short(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let scene = Scene::new(ctx, LEN)?;
+    let short = file::create(&ctx.at("short"))?;
+    file::pwrite(&short, &pattern(SOURCE, 0, PAGE), 0)?;
+    let map = Region::shared(&short, 0, 4 * PAGE, READ_WRITE)?;
+    for first in [1, 0] {
+        let buffer = Slice::new(&map, first * PAGE, (4 - first) * PAGE);
+        let read = file::pread_mem(&scene.direct, &buffer, 0);
+        let what = format!("a read into the mapping from page {first} on");
+        expect_errno(&what, read, libc::EFAULT)?;
+        check("what is mapped", &map.load(0, PAGE), SOURCE, 0)?;
+    }
+    file::fsync(&short)?;
+    let under = file::open(&ctx.under.join("short"), libc::O_RDONLY, 0)?;
+    let seen = file::pread_vec(&under, LEN, 0)?;
+    check("the lower", &seen, SOURCE, 0)
 }

@@ -70,6 +70,9 @@ fn append_only(ctx: &Ctx) -> Result<()> {
     let denied = |what: &str, answer: Res<()>| expect_errno(what, answer, libc::EPERM);
     let open = |flags| file::open(&f, flags, 0).map(|_| ());
     let flag = Flagged::set(ctx.under.join("f"), APPEND_ONLY)?;
+    denied("ftruncate before anybody has looked at the file", {
+        file::ftruncate(&early, 0)
+    })?;
     denied("open to write", open(libc::O_WRONLY))?;
     denied("open to truncate", open(libc::O_RDONLY | libc::O_TRUNC))?;
     denied("truncate", path::truncate(&f, 0))?;

@@ -2,6 +2,7 @@
 
 //! Reading and writing through the page cache.
 
+use crate::coherence::queue::{Engine, Queue};
 use crate::harness::{Ctx, Test, test};
 use crate::pattern::{check, check_equal, check_zero, pattern};
 use crate::sys::mem::{PAGE, Region, Slice};
@@ -15,6 +16,8 @@ pub const TESTS: &[Test] = &[
     test("data.holes", holes),
     test("data.vectors", vectors),
     test("data.bad_buffers", bad_buffers),
+    test("data.of_nothing", of_nothing),
+    test("data.written_without_waiting", written_without_waiting),
     test("data.large", large),
     test("data.many_small", many_small),
     test("data.seen_below_after_sync", seen_below),
@@ -135,6 +138,48 @@ fn bad_buffers(ctx: &Ctx) -> Result<()> {
         s.see("direct write from it", file::pwrite_mem(&direct, &bad, 0));
         s.see("direct read into it", file::pread_mem(&direct, &bad, 0));
         s.see("all", file::pread_vec(&fd, 4 * PAGE, 100));
+        Ok(())
+    })
+}
+
+/// Requests of no bytes, which the system calls end early and asynchronous ones do not.
+fn of_nothing(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        let cached = s.must("create", file::create(&s.at("f")))?;
+        s.must("write", file::pwrite(&cached, &pattern(1, 0, PAGE), 0))?;
+        let direct = s.must("direct", file::open_direct(&s.at("f")))?;
+        let nothing = Slice::new(&Region::anon(PAGE)?, 0, 0);
+        for (name, fd) in [("cached", &cached), ("direct", &direct)] {
+            for engine in Engine::BOTH {
+                for at in [0, 512, PAGE as u64, 5 * PAGE as u64] {
+                    let mut queue = Queue::new(engine, 1)?;
+                    let submitted = queue.write(fd, &nothing, at);
+                    let n = queue.only(submitted)?;
+                    s.see(format!("{name} write at {at} by {engine:?}"), n);
+                    let submitted = queue.read(fd, &nothing, at);
+                    let n = queue.only(submitted)?;
+                    s.see(format!("{name} read at {at} by {engine:?}"), n);
+                }
+            }
+        }
+        s.see("size", stat::fstat(&cached).map(|st| st.size));
+        s.see("all", file::pread_vec(&cached, 2 * PAGE, 0));
+        Ok(())
+    })
+}
+
+/// A cached write that must not wait is refused whole.
+fn written_without_waiting(ctx: &Ctx) -> Result<()> {
+    twin(ctx, |s| {
+        let fd = s.must("create", file::create(&s.at("f")))?;
+        s.must("write", file::pwrite(&fd, &pattern(1, 0, PAGE), 0))?;
+        let data = Slice::of(&pattern(2, 0, PAGE))?;
+        for at in [0, 100, PAGE as u64] {
+            let n = file::pwritev(&fd, &[data.clone()], at, file::RWF_NOWAIT);
+            s.see(format!("write at {at}"), n);
+        }
+        s.see("size", stat::fstat(&fd).map(|st| st.size));
+        s.see("all", file::pread_vec(&fd, 3 * PAGE, 0));
         Ok(())
     })
 }

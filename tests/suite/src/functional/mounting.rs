@@ -83,6 +83,9 @@ fn refused(ctx: &Ctx) -> Result<()> {
     path::symlink("nowhere", &ctx.under.join("dangling"))?;
     let dangling = diofs(&ctx.under.join("dangling"), &at, &[]);
     expect_refusal("a dangling lower", dangling, &[libc::ENOENT])?;
+    path::symlink("circle", &ctx.under.join("circle"))?;
+    let circle = diofs(&ctx.under.join("circle"), &at, &[]);
+    expect_refusal("a lower that leads to itself", circle, &[libc::ELOOP])?;
     ensure!(
         mounts_below(&at).is_empty(),
         "a refused mount is there all the same"
@@ -361,6 +364,8 @@ fn lower_read_only(ctx: &Ctx) -> Result<()> {
     let fd = file::create(&own.at("f"))?;
     file::pwrite(&fd, &pattern(1, 0, 10_000), 0)?;
     drop(fd);
+    path::mknod(&own.at("p"), libc::S_IFIFO | 0o600, 0)?;
+    let pipe = file::open(&own.at("p"), libc::O_RDWR, 0)?;
     file::sync();
     let lower = own.lower.dir.clone();
     let again = |flags| mount::mount("none", &lower, "none", libc::MS_REMOUNT | flags, "");
@@ -371,6 +376,11 @@ fn lower_read_only(ctx: &Ctx) -> Result<()> {
     }
     let fd = file::open(&own.at("f"), libc::O_RDONLY, 0)?;
     check("read", &file::pread_vec(&fd, 20_000, 0)?, 1, 0)?;
+    file::write(&pipe, b"through").context("a pipe needs no disk")?;
+    let mut through = [0; 16];
+    let n = file::read(&pipe, &mut through)?;
+    ensure!(&through[..n] == b"through", "the pipe has {through:?}");
+    drop(pipe);
     expect_errno("create", file::create(&own.at("g")), libc::EROFS)?;
     expect_errno("mkdir", path::mkdir(&own.at("d"), 0o755), libc::EROFS)?;
     expect_errno("unlink", path::unlink(&own.at("f")), libc::EROFS)?;

@@ -12,9 +12,9 @@ use crate::lower::stack::{FsKind, Stack, diofs};
 use crate::lower::{Kind, umount};
 use crate::pattern::{check, pattern};
 use crate::sys::mem::{PAGE, READ_WRITE, Region, Slice};
-use crate::sys::{file, fscall, path, stat};
+use crate::sys::{file, fscall, mount, path, stat};
 use crate::twin::expect_errno;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use std::path::Path;
 
 pub const TESTS: &[Test] = &[
@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = &[
     test("mount.overlayfs_direct", overlayfs_direct).once(),
     test("mount.overlayfs_blocks", overlayfs_blocks).once(),
     test("mount.server_takes_less", server_takes_less).once(),
+    test("mount.lower_without_direct", lower_without_direct).once(),
 ];
 
 /// The kernel allows a stack of two; a third diofs is refused, not overflowed.
@@ -264,4 +265,40 @@ fn server_takes_less(ctx: &Ctx) -> Result<()> {
     top.umount()?;
     mirror.umount()?;
     own.finish()
+}
+
+/// Where the lower file cannot be opened with `O_DIRECT`, neither can the file here, and a request
+/// that is made direct later is refused.
+fn lower_without_direct(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let (below, up) = (point(ctx, "memory")?, point(ctx, "up")?);
+    mount::mount("none", &below, "ramfs", 0, "")?;
+    let outcome = diofs(&below, &up, &[])
+        .context("diofs over ramfs")
+        .and_then(|()| {
+            let outcome = no_direct(&below, &up);
+            umount(&up)?;
+            outcome
+        });
+    umount(&below)?;
+    outcome
+}
+
+fn no_direct(below: &Path, up: &Path) -> Result<()> {
+    let fd = file::create(&up.join("f"))?;
+    file::pwrite(&fd, &pattern(1, 0, 2 * PAGE), 0)?;
+    let open = file::open(&up.join("f"), libc::O_RDWR | libc::O_DIRECT, 0);
+    expect_errno("open", open, libc::EINVAL)?;
+    fscall::setfl(&fd, libc::O_DIRECT).context("which fcntl does not find out")?;
+    let page = Slice::of(&pattern(2, 0, PAGE))?;
+    let write = file::pwrite_mem(&fd, &page, 0);
+    expect_errno("a direct write", write, libc::EINVAL)?;
+    let read = file::pread_mem(&fd, &page, 0);
+    expect_errno("a direct read", read, libc::EINVAL)?;
+    fscall::setfl(&fd, 0)?;
+    file::pwrite(&fd, &pattern(3, PAGE as u64, PAGE), PAGE as u64)?;
+    file::fsync(&fd)?;
+    let seen = std::fs::read(below.join("f"))?;
+    check("below", &seen[..PAGE], 1, 0)?;
+    check("below", &seen[PAGE..], 3, PAGE as u64)
 }
