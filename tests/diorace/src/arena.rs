@@ -56,6 +56,11 @@ impl Geometry {
         page: 4096,
     };
 
+    /// Alignment of direct requests that are direct for sure.
+    pub fn sure(&self) -> u64 {
+        self.align.max(self.bypass)
+    }
+
     /// What lies in different parts of this size shares no folio.
     pub fn granule(&self) -> u64 {
         oracle::granule(self.page)
@@ -145,6 +150,7 @@ impl Arena {
             other => other?,
         };
         let align = DioAlign::probe(&direct)?;
+        let bypass = align.map(|align| align.bypass(&direct)).transpose()?;
         let block = file.block_size()?;
         fs::remove_file(&path).context("cannot remove a file just made")?;
         let Some(align) = align else {
@@ -153,7 +159,7 @@ impl Arena {
         };
         Ok(Geometry {
             align: align.offset,
-            bypass: align.bypass,
+            bypass: bypass.unwrap_or(align.offset),
             memory: align.memory,
             block: block.clamp(align.offset, 65536.max(align.offset)),
             page: page_size() as u64,

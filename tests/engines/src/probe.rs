@@ -9,6 +9,9 @@ use crate::errno::Errno;
 use crate::error::Error;
 use crate::file::File;
 
+/// Bytes of a file that is read to find out something.
+const PROBED: usize = 64 << 10;
+
 /// Alignment that direct I/O needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DioAlign {
@@ -16,9 +19,6 @@ pub struct DioAlign {
     pub memory: usize,
     /// Of offset and length.
     pub offset: u64,
-    /// Of offset and length, so that the page cache is passed by: what is aligned to less may go through
-    /// it without a word.
-    pub bypass: u64,
     /// Whether the kernel told it (statx), or it was found by trying.
     pub told: bool,
 }
@@ -43,7 +43,6 @@ impl DioAlign {
                 return Ok(Some(Self {
                     memory: memory as usize,
                     offset: u64::from(offset),
-                    bypass: u64::from(offset),
                     told: true,
                 }));
             }
@@ -52,25 +51,14 @@ impl DioAlign {
         }
         let page = page_size();
         let mut buffer = Buffer::new(64 << 10, page)?;
-        let mut taken = None;
         for align in [512usize, 1024, 2048, 4096, 8192, 16384, 32768] {
-            let offset = align as u64;
-            // If it stays cached, nothing is found out below.
-            let _ = direct.advise(Advice::DontNeed, 0, 2 * offset);
-            match direct.pread(&mut buffer.words_mut()[..align / 8], offset) {
+            match direct.pread(&mut buffer.words_mut()[..align / 8], align as u64) {
                 Ok(_) => {
-                    let smallest = *taken.get_or_insert(Self {
+                    return Ok(Some(Self {
                         memory: align.max(page.min(4096)),
-                        offset,
-                        bypass: offset,
+                        offset: align as u64,
                         told: false,
-                    });
-                    if direct.cached(0, 2 * offset) == Ok(0) {
-                        return Ok(Some(Self {
-                            bypass: offset,
-                            ..smallest
-                        }));
-                    }
+                    }));
                 }
                 Err(Errno::EINVAL) => {}
                 Err(errno) => {
@@ -79,8 +67,32 @@ impl DioAlign {
                 }
             }
         }
-        // Where everything goes through the cache, or nobody can tell, one is as good as the other.
-        Ok(taken)
+        Ok(None)
+    }
+
+    /// The alignment of offset and length by which the page cache is passed by: what is aligned to less
+    /// may go through it without a word. Where everything goes through it, or nobody can tell, that is
+    /// what direct I/O needs at all. The file is 64 KiB long, on disk, and nobody else's: its pages are
+    /// dropped.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn bypass(&self, direct: &File) -> Result<u64, Error> {
+        let mut buffer = Buffer::new(PROBED, page_size())?;
+        let all = PROBED as u64;
+        let mut align = self.offset;
+        while !self.told && align < all {
+            let dropped = direct.advise(Advice::DontNeed, 0, all);
+            if dropped.is_err() || direct.cached(0, all) != Ok(0) {
+                break;
+            }
+            let words = &mut buffer.words_mut()[..(align / 8) as usize];
+            if direct.pread(words, align).is_ok() && direct.cached(0, all) == Ok(0) {
+                return Ok(align);
+            }
+            align *= 2;
+        }
+        Ok(self.offset)
     }
 }
 

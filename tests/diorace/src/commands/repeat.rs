@@ -145,8 +145,11 @@ impl Series {
     fn report(self, place: Place, command: String) -> Result<RepeatReport> {
         let estimate = |first: fn(&Once) -> Option<f64>| {
             // What did not race says nothing.
-            let seen = self.runs.iter().map(|run| (first(run), run.seconds));
-            let seen = seen.filter(|(first, seconds)| first.is_some() || *seconds > 0.0);
+            // What did not race, or proves nothing, says nothing.
+            let raced = |run: &&Once| run.status != Status::Lacking && run.seconds > 0.0;
+            let counts = |run: &&Once| first(run).is_some() || raced(run);
+            let seen = self.runs.iter().filter(counts);
+            let seen = seen.map(|run| (first(run), run.seconds));
             Estimate::new(&seen.collect::<Vec<_>>())
         };
         Ok(RepeatReport {

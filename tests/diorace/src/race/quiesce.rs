@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use engines::{Advice, Buffer, Errno, Op, Queue, Request};
-use oracle::{Class, Finding, Mode, Read, Seen, Severity, Tally};
+use oracle::{Class, Finding, Mode, Profile, Read, Seen, Severity, Tally};
 
 use crate::crew::pulse::Pulse;
 use crate::race::plan::engine;
@@ -174,6 +174,11 @@ impl<'a> Checker<'a> {
             .end(0, done.result.map(|n| n as u64).map_err(|_| ()));
         let read = history.end_read(read);
         let mut whole_words = None;
+        // On some filesystems a load needs room: then it may fail, unless more is promised.
+        let faulted = match history.profile() {
+            Profile::Strict => Some(Errno::EFAULT),
+            Profile::Bare => None,
+        };
         match done.result {
             Ok(got) => {
                 let words = &done.buffer.words()[..got.min(n as usize) / 8];
@@ -186,7 +191,10 @@ impl<'a> Checker<'a> {
                 }
             }
             // Nobody is at work any more who could be the reason.
-            Err(errno @ (Errno::EIO | Errno::EUCLEAN | Errno::EBADMSG)) => {
+            Err(errno)
+                if [Errno::EIO, Errno::EUCLEAN, Errno::EBADMSG].contains(&errno)
+                    || Some(errno) == faulted =>
+            {
                 self.unreadable += 1;
                 self.shared.note(format!(
                     "unreadable: a {} read of {n} bytes at {at} {when} fails with {errno}",

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use engines::{Buffer, Errno, Op, Queue, Request};
-use oracle::{Class, Finding, Mode, Tally};
+use oracle::{Class, Finding, Mode, OpView, Tally};
 
 use crate::race::plan::{engine, mode};
 use crate::race::shared::Shared;
@@ -75,8 +75,11 @@ impl Rechecker {
         tally: &mut Tally,
     ) -> Look {
         let len = finding.len.clamp(8, SPAN);
-        // What the read should have returned.
-        let right = finding.superseded_by.iter().chain(&finding.legal);
+        let began = finding.read.map(|read| read.start);
+        // What the read should have returned. What was under way may have come after it.
+        let before = |op: &&OpView| op.end.is_some_and(|end| Some(end) < began);
+        let right = finding.legal.iter().filter(before);
+        let right = finding.superseded_by.iter().chain(right);
         let mut verdict = String::from("legal");
         let mut seen = String::new();
         let mut fresh = Tally::default();

@@ -13,7 +13,7 @@ use oracle::{Class, Mode, Outcome, Profile, Read, ReadStart, Tally, Write};
 
 use crate::crew::pulse::{Pulse, Role};
 use crate::race::aim::Aimer;
-use crate::race::plan::{Mix, Rest, WorkerPlan, reads_whole};
+use crate::race::plan::{self, Mix, Rest, WorkerPlan, reads_whole};
 use crate::race::quiesce;
 use crate::race::recheck::{Rechecker, Remainder};
 use crate::race::shared::{SHORT, Shared};
@@ -41,6 +41,8 @@ pub struct Worker {
     queue: Box<dyn Queue>,
     aimer: Aimer,
     mode: Mode,
+    /// The mode of the plain engine that does the same.
+    way: Mode,
     engine: &'static str,
     role: Role,
     mix: Mix,
@@ -132,6 +134,7 @@ impl Worker {
             queue,
             aimer,
             mode: plan.mode(),
+            way: plan::mode(plan::engine(plan::mode(plan.kind))),
             engine: plan.kind.name(),
             role: plan.role,
             mix: plan.mix,
@@ -353,7 +356,7 @@ impl Worker {
         let class = match wrong {
             Some(Class::Short) => {
                 let (at, rest) = (offset + got, len - got);
-                match self.again.rest(&self.shared, self.mode, at, rest) {
+                match self.again.rest(&self.shared, self.way, at, rest) {
                     Remainder::Missing => wrong,
                     Remainder::There if self.whole => wrong,
                     _ => None,

@@ -38,7 +38,7 @@ fn plan(bench: &Bench<'_>) -> Plan {
     let granule = bench.geometry.granule();
     let len = PARTS * granule;
     let depth = bench.depth(4);
-    let align = bench.geometry.align;
+    let align = bench.geometry.sure();
     let mut plan = Plan::new(len, 4096);
     for (_, kind) in Engine::ALL {
         // What is appended has no place of its own in a file that does not grow.

@@ -89,7 +89,11 @@ fn plan(bench: &Bench<'_>, unit: u64) -> Plan {
     let round = SHARERS * unit;
     let len = bench.size(round.max(384 << 10), round, round);
     let depth = bench.depth(8);
-    let align = bench.geometry.align;
+    // Where they share nothing, nobody may go through the cache who is not expected to.
+    let align = match unit >= bench.geometry.granule() {
+        true => bench.geometry.sure(),
+        false => bench.geometry.align,
+    };
     let own = |nth: u64, grain: u64| Aim::Slots {
         grids: vec![Grid {
             base: nth * unit,
