@@ -25,6 +25,7 @@ pub const TESTS: &[Test] = &[
         each(ctx, read_into_written)
     }),
     test("c8.read_into_a_short_file", read_into_short),
+    test("c8.read_across_the_end", read_across_the_end),
     test("c8.overlapping_ranges", |ctx| each(ctx, overlapping)),
     test("c8.two_files_crosswise", two_files_crosswise),
     test("c8.lower_opened_directly", lower_opened_directly),
@@ -416,4 +417,27 @@ fn read_into_short(ctx: &Ctx) -> Result<()> {
     let under = file::open(&ctx.under.join("short"), libc::O_RDONLY, 0)?;
     let seen = file::pread_vec(&under, LEN, 0)?;
     check("the lower", &seen, SOURCE, 0)
+}
+
+/// A direct read across the end of the file, into a mapping of another one.
+fn read_across_the_end(ctx: &Ctx) -> Result<()> {
+    let scene = Scene::new(ctx, LEN)?;
+    let other = file::create(&ctx.at("other"))?;
+    file::pwrite(&other, &pattern(SOURCE, 0, 4 * PAGE), 0)?;
+    let map = Region::shared(&other, 0, 4 * PAGE, READ_WRITE)?;
+    let last = LEN - PAGE;
+    let buffer = Slice::new(&map, 0, 3 * PAGE);
+    let n = file::pread_mem(&scene.direct, &buffer, last as u64)?;
+    ensure!(
+        n == PAGE,
+        "3 pages from the last one on: {n} bytes were read"
+    );
+    check("what was read", &map.load(0, PAGE), OLD, last as u64)?;
+    let behind = 3 * PAGE;
+    check(
+        "behind the buffer",
+        &map.load(behind, PAGE),
+        SOURCE,
+        behind as u64,
+    )
 }

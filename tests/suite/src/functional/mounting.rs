@@ -371,6 +371,7 @@ fn lower_read_only(ctx: &Ctx) -> Result<()> {
     let again = |flags| mount::mount("none", &lower, "none", libc::MS_REMOUNT | flags, "");
     if let Err(e) = again(libc::MS_RDONLY) {
         ensure!(e.0 == libc::EBUSY, "remounting the lower read-only: {e}");
+        drop(pipe);
         own.finish()?;
         return skip("the lower cannot be made read-only while diofs is mounted over it");
     }
