@@ -35,7 +35,8 @@ pub struct Arena {
 pub struct Geometry {
     /// Offset alignment of direct I/O.
     pub align: u64,
-    /// Alignment of what passes the page cache by; less may go through it without a word.
+    /// Alignment of what passes the page cache by, no less than `align`; what is aligned to less may go
+    /// through it without a word.
     pub bypass: u64,
     /// Memory alignment of direct I/O.
     pub memory: usize,
@@ -55,11 +56,6 @@ impl Geometry {
         block: 4096,
         page: 4096,
     };
-
-    /// Alignment of direct requests that are direct for sure.
-    pub fn sure(&self) -> u64 {
-        self.align.max(self.bypass)
-    }
 
     /// What lies in different parts of this size shares no folio.
     pub fn granule(&self) -> u64 {
@@ -150,7 +146,6 @@ impl Arena {
             other => other?,
         };
         let align = DioAlign::probe(&direct)?;
-        let bypass = align.map(|align| align.bypass(&direct)).transpose()?;
         let block = file.block_size()?;
         fs::remove_file(&path).context("cannot remove a file just made")?;
         let Some(align) = align else {
@@ -159,7 +154,7 @@ impl Arena {
         };
         Ok(Geometry {
             align: align.offset,
-            bypass: bypass.unwrap_or(align.offset),
+            bypass: align.bypass(&direct)?,
             memory: align.memory,
             block: block.clamp(align.offset, 65536.max(align.offset)),
             page: page_size() as u64,

@@ -127,8 +127,10 @@ pub struct Bench<'a> {
     pub scenario: &'static str,
     /// The size that it asked for and was told.
     taken: Cell<Option<u64>>,
-    /// Whether it asked how many requests are to be outstanding, and how many threads.
-    asked: Cell<(bool, bool)>,
+    /// Whether it asked how many requests are to be outstanding.
+    asked_depth: Cell<bool>,
+    /// Whether it asked for the number of threads.
+    asked_threads: Cell<bool>,
 }
 
 impl<'a> Bench<'a> {
@@ -145,7 +147,8 @@ impl<'a> Bench<'a> {
             geometry,
             scenario,
             taken: Cell::default(),
-            asked: Cell::default(),
+            asked_depth: Cell::default(),
+            asked_threads: Cell::default(),
         }
     }
 
@@ -160,15 +163,14 @@ impl<'a> Bench<'a> {
     /// What to say of choices that had another effect than was wished, or none.
     pub fn unheeded(&self) -> Vec<String> {
         let Settings { depth, threads, .. } = self.settings;
-        let (depth_asked, threads_asked) = self.asked.get();
-        let none = |name: &str, wish: Option<usize>, asked: bool| {
-            let wish = wish.filter(|_| !asked)?;
+        let none = |name: &str, wish: Option<usize>, asked: &Cell<bool>| {
+            let wish = wish.filter(|_| !asked.get())?;
             Some(format!("--{name} {wish} is of no effect here"))
         };
         self.other_size()
             .into_iter()
-            .chain(none("depth", *depth, depth_asked))
-            .chain(none("threads", *threads, threads_asked))
+            .chain(none("depth", *depth, &self.asked_depth))
+            .chain(none("threads", *threads, &self.asked_threads))
             .collect()
     }
 
@@ -197,13 +199,13 @@ impl<'a> Bench<'a> {
 
     /// The queue depth.
     pub fn depth(&self, default: usize) -> usize {
-        self.asked.set((true, self.asked.get().1));
+        self.asked_depth.set(true);
         self.settings.depth.unwrap_or(default)
     }
 
     /// The number of threads that was wished, if any. Asked by who has others to add.
     pub fn threads(&self) -> Option<usize> {
-        self.asked.set((self.asked.get().0, true));
+        self.asked_threads.set(true);
         self.settings.threads
     }
 }

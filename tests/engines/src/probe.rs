@@ -50,7 +50,7 @@ impl DioAlign {
             // accept is found out below.
         }
         let page = page_size();
-        let mut buffer = Buffer::new(64 << 10, page)?;
+        let mut buffer = Buffer::new(PROBED, page)?;
         for align in [512usize, 1024, 2048, 4096, 8192, 16384, 32768] {
             match direct.pread(&mut buffer.words_mut()[..align / 8], align as u64) {
                 Ok(_) => {

@@ -223,13 +223,14 @@ impl Judge<'_> {
             return end;
         };
         let covered = overlap(&w.range, &run);
-        if w.record.start >= self.read.end && tag == Tag::HOLE && self.was_holed() {
-            self.pruned(tag, by, covered.clone(), raw);
-            return covered.end;
-        }
         if w.record.start >= self.read.end {
-            self.report(Class::Exposed, covered.clone(), raw, Some(&w.record), None);
-            return covered.end;
+            let end = covered.end;
+            if tag == Tag::HOLE && self.was_holed() {
+                self.pruned(tag, by, covered, raw);
+            } else {
+                self.report(Class::Exposed, covered, raw, Some(&w.record), None);
+            }
+            return end;
         }
         let end = w.record.end();
         let Some(x) = cell.superseder(end, self.read.start, run.start) else {

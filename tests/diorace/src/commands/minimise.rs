@@ -39,7 +39,6 @@ pub fn minimise(args: &RunArgs) -> Result<Status> {
         deadline: Instant::now() + Duration::from_secs_f64(args.budget),
         best: args.choices.clone(),
         until: Until::Collision,
-        runs: 0,
         ended: Vec::new(),
         failure: None,
         quiet: args.quiet,
@@ -53,7 +52,7 @@ pub fn minimise(args: &RunArgs) -> Result<Status> {
         };
         say(&format!(
             "nothing was found in {} runs ({}), so there is nothing to make smaller; {advice}\n",
-            shrinker.runs,
+            shrinker.ended.len(),
             status.name()
         ));
         return Ok(status);
@@ -71,9 +70,7 @@ struct Shrinker<R> {
     best: Choices,
     /// What counts as failing.
     until: Until,
-    /// Runs with a report.
-    runs: u64,
-    /// Their verdicts.
+    /// The verdicts of the runs with a report.
     ended: Vec<Status>,
     /// Why the last run without a report has none.
     failure: Option<Error>,
@@ -86,7 +83,7 @@ impl<R: FnMut(&Choices) -> Result<Report>> Shrinker<R> {
         let mut choices = self.best.clone();
         choices.until = Until::Collision;
         let found = self.fails(&choices);
-        if let (0, Some(error)) = (self.runs, self.failure.take()) {
+        if let (0, Some(error)) = (self.ended.len(), self.failure.take()) {
             return Err(error);
         }
         if let Some(report) = &found {
@@ -217,12 +214,12 @@ impl<R: FnMut(&Choices) -> Result<Report>> Shrinker<R> {
     /// to stop, nothing fails any more.
     fn fails(&mut self, candidate: &Choices) -> Option<Report> {
         for nth in 0..TRIES {
-            if self.runs > 0 && (signals::stop_asked() || Instant::now() > self.deadline) {
+            if !self.ended.is_empty() && (signals::stop_asked() || Instant::now() > self.deadline) {
                 return None;
             }
             match self.once(candidate, nth) {
                 Some(report) if report.is_enough(self.until) => return Some(report),
-                None if self.runs == 0 => return None,
+                None if self.ended.is_empty() => return None,
                 _ => {}
             }
         }
@@ -236,13 +233,12 @@ impl<R: FnMut(&Choices) -> Result<Report>> Shrinker<R> {
         choices.seed = candidate.seed.map(|seed| seed.wrapping_add(nth));
         match (self.run)(&choices) {
             Ok(report) => {
-                self.runs += 1;
                 self.ended.push(report.status);
                 Some(report)
             }
             Err(error) => {
                 // What keeps the very first one from running ends the search, and is told then.
-                if self.runs > 0 {
+                if !self.ended.is_empty() {
                     self.tell("no result", &choices);
                     eprintln!("diorace: {error:#}");
                 }
@@ -261,7 +257,7 @@ impl<R: FnMut(&Choices) -> Result<Report>> Shrinker<R> {
     /// Says how often the result fails.
     fn prove(&mut self, place: &Place) -> Result<()> {
         let in_time = Instant::now() < self.deadline;
-        let (runs, best) = (self.runs, self.best.clone());
+        let (runs, best) = (self.ended.len(), self.best.clone());
         let (mut failed, mut all) = (0, 0);
         for nth in 0..PROOF {
             if signals::stop_asked() {
@@ -365,7 +361,6 @@ mod tests {
             deadline: Instant::now() + Duration::from_secs(600),
             best: samples::choices(1),
             until: Until::Collision,
-            runs: 0,
             ended: Vec::new(),
             failure: None,
             quiet: true,

@@ -144,12 +144,11 @@ impl Series {
 
     fn report(self, place: Place, command: String) -> Result<RepeatReport> {
         let estimate = |first: fn(&Once) -> Option<f64>| {
-            // What did not race says nothing.
             // What did not race, or proves nothing, says nothing.
-            let raced = |run: &&Once| run.status != Status::Lacking && run.seconds > 0.0;
-            let counts = |run: &&Once| first(run).is_some() || raced(run);
-            let seen = self.runs.iter().filter(counts);
-            let seen = seen.map(|run| (first(run), run.seconds));
+            let raced = |run: &Once| run.status != Status::Lacking && run.seconds > 0.0;
+            let runs = self.runs.iter();
+            let told = runs.filter(|run| first(run).is_some() || raced(run));
+            let seen = told.map(|run| (first(run), run.seconds));
             Estimate::new(&seen.collect::<Vec<_>>())
         };
         Ok(RepeatReport {

@@ -174,10 +174,12 @@ impl<'a> Checker<'a> {
             .end(0, done.result.map(|n| n as u64).map_err(|_| ()));
         let read = history.end_read(read);
         let mut whole_words = None;
-        // On some filesystems a load needs room: then it may fail, unless more is promised.
-        let faulted = match history.profile() {
-            Profile::Strict => Some(Errno::EFAULT),
-            Profile::Bare => None,
+        // Nobody is at work any more who could be the reason.
+        let unreadable = |errno| match errno {
+            Errno::EIO | Errno::EUCLEAN | Errno::EBADMSG => true,
+            // On some filesystems a load needs room: then it may fail, unless more is promised.
+            Errno::EFAULT => history.profile() == Profile::Strict,
+            _ => false,
         };
         match done.result {
             Ok(got) => {
@@ -190,11 +192,7 @@ impl<'a> Checker<'a> {
                     self.tally.add(finding);
                 }
             }
-            // Nobody is at work any more who could be the reason.
-            Err(errno)
-                if [Errno::EIO, Errno::EUCLEAN, Errno::EBADMSG].contains(&errno)
-                    || Some(errno) == faulted =>
-            {
+            Err(errno) if unreadable(errno) => {
                 self.unreadable += 1;
                 self.shared.note(format!(
                     "unreadable: a {} read of {n} bytes at {at} {when} fails with {errno}",

@@ -297,10 +297,11 @@ impl Worker {
                     }
                     _ => {}
                 }
-                let (least, _) = self.shared.history.size_bounds(&read);
+                let held = completion.result.is_ok()
+                    || self.shared.history.size_bounds(&read).0 >= offset + len;
                 self.shared.history.release(&read);
                 self.explain(Op::Read, offset, len);
-                least >= offset + len
+                held
             }
         };
         let result = completion.result.map(|n| n as u64);

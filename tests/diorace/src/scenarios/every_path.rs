@@ -34,7 +34,7 @@ const TURNS: u32 = 8;
 
 fn plan(bench: &Bench<'_>) -> Plan {
     let page = bench.geometry.page;
-    let unit = bench.geometry.sure();
+    let unit = bench.geometry.bypass;
     let granule = bench.geometry.granule();
     let len = bench.size(3 * granule, 3 * granule, 3 * granule);
     let part = len / 3;

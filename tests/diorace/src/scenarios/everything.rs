@@ -38,7 +38,7 @@ fn plan(bench: &Bench<'_>) -> Plan {
     let granule = bench.geometry.granule();
     let len = PARTS * granule;
     let depth = bench.depth(4);
-    let align = bench.geometry.sure();
+    let align = bench.geometry.bypass;
     let mut plan = Plan::new(len, 4096);
     for (_, kind) in Engine::ALL {
         // What is appended has no place of its own in a file that does not grow.
@@ -109,15 +109,13 @@ fn worker(kind: Engine, granule: u64, align: u64, depth: usize) -> WorkerPlan {
         Mode::Either => (&[2, 3], align),
     };
     let grids = own.iter().map(|nth| part(*nth, granule));
-    let aim = match kind == Engine::COPY_RANGE {
-        true => Aim::Slots {
-            grids: grids.map(beside_blocks).collect(),
-            grain: Some(16),
-        },
-        false => Aim::Slots {
-            grids: grids.collect(),
-            grain: Some(grain),
-        },
+    let (grids, grain) = match kind {
+        Engine::COPY_RANGE => (grids.map(beside_blocks).collect(), 16),
+        _ => (grids.collect(), grain),
+    };
+    let aim = Aim::Slots {
+        grids,
+        grain: Some(grain),
     };
     let depth = if kind.is_async() { depth } else { 1 };
     WorkerPlan::both(kind, aim, depth, Mix::Random).pausing(1000)

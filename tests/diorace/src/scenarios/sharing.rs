@@ -91,7 +91,7 @@ fn plan(bench: &Bench<'_>, unit: u64) -> Plan {
     let depth = bench.depth(8);
     // Where they share nothing, nobody may go through the cache who is not expected to.
     let align = match unit >= bench.geometry.granule() {
-        true => bench.geometry.sure(),
+        true => bench.geometry.bypass,
         false => bench.geometry.align,
     };
     let own = |nth: u64, grain: u64| Aim::Slots {
