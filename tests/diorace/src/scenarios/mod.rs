@@ -82,6 +82,7 @@ pub static ALL: &[&Scenario] = &[
     &resize::ALLOCATE,
     &resize::TRUNCATE,
     &resize::PUNCH,
+    &resize::PUNCH_EDGE,
     &resize::SHIFT,
     &append_flag::SCENARIO,
     &cow::WHOLE,

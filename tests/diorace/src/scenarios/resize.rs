@@ -37,6 +37,19 @@ xfstests generic/300 (asynchronous direct writes against punching).",
     kind: Kind::Race(|bench| plan(bench, &[Way::Punch, Way::Zero], 8)),
 };
 
+pub static PUNCH_EDGE: Scenario = Scenario {
+    name: "punch-edge",
+    title: "holes punched and ranges zeroed beside what others read through mappings",
+    about: "\
+Somebody punches holes and zeroes ranges that begin and end within a page, while others write through the
+cache, in pieces that get large folios, and read through mappings. What lies beside a hole, in the same
+page, must stay as it is at any time. Nobody asks for direct I/O, so nothing excuses a wrong value: it is
+a violation on every filesystem.
+
+XFS of Linux 7.3 shows zeroes there for a moment.",
+    kind: Kind::Race(punch_edge),
+};
+
 pub static ALLOCATE: Scenario = Scenario {
     name: "fallocate-race",
     title: "fallocate against asynchronous direct writes that extend the file",
@@ -84,6 +97,25 @@ fn plan(bench: &Bench<'_>, ways: &[Way], unit: u64) -> Plan {
     let mut plan = direct_writers(&aim, depth, len);
     plan.changers = changer(ways, len, unit, 3000);
     plan.changers[0].most = len / unit / 4;
+    plan
+}
+
+/// Large folios, and cuts through their pages.
+fn punch_edge(bench: &Bench<'_>) -> Plan {
+    let len = bench.size(256 << 10, 256 << 10, 64 << 10);
+    let page = bench.geometry.page;
+    let write = anywhere(&[64 << 10], len);
+    let look = anywhere(&[page, 64 << 10], len);
+    let mut plan = Plan::new(len, 4096);
+    plan.workers = vec![
+        WorkerPlan::write(Engine::BUFFERED, write.clone(), 1).pausing(500),
+        WorkerPlan::write(Engine::MMAP, write, 1).pausing(2000),
+        WorkerPlan::read(Engine::MMAP, look.clone(), 1),
+        WorkerPlan::read(Engine::MMAP_ADVICE, look.clone(), 1),
+        WorkerPlan::read(Engine::BUFFERED, look, 1).pausing(2000),
+    ];
+    plan.changers = changer(&[Way::Punch, Way::Zero], len, 8, 300);
+    plan.changers[0].most = (64 << 10) / 8;
     plan
 }
 
