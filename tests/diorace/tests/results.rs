@@ -134,6 +134,19 @@ fn a_result_is_what_the_schema_says() {
 }
 
 #[test]
+fn the_pages_know_how_many_scenarios_there_are() {
+    let list = String::from_utf8(diorace(&["list"]).stdout).unwrap();
+    let scenarios = list.lines().take_while(|line| !line.is_empty()).count();
+    for page in ["README.md", "Documentation/diorace.rst"] {
+        let text = read(repository(&format!("../../{page}")));
+        assert!(
+            text.contains(&format!("all {scenarios} scenarios")),
+            "{page}: {scenarios}"
+        );
+    }
+}
+
+#[test]
 fn the_manual_page_is_that_of_the_program() {
     let printed = String::from_utf8(diorace(&["man"]).stdout).unwrap();
     let kept = read(repository("diorace.1"));

@@ -115,8 +115,9 @@ pub struct RunArgs {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub repeat: Option<u32>,
 
-    /// If something is found, look for the smallest command line that still finds it. No output
-    /// file and no --keep goes with it.
+    /// If something is found, look for the smallest command line that still finds it: a violation if
+    /// the first run ends with one or --until asks for it, otherwise also a collision. No output file
+    /// and no --keep goes with it.
     #[arg(long, conflicts_with_all = ["record", "html", "junit", "json"])]
     pub minimise: bool,
 
@@ -129,13 +130,14 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
 
-    /// Leave the files of a scenario in which something was found, for other tools to look at.
+    /// Leave the files of a scenario in which something was found, for other tools to look at. Not of
+    /// those that make their files anew all the time, nor for what only the kernel log says.
     #[arg(long, conflicts_with_all = ["repeat", "minimise"])]
     pub keep: bool,
 
-    /// Take all choices (scenarios, seed, sizes and so on) from a JSON result or a record, in place of
-    /// those on this command line.
-    #[arg(long, value_name = "FILE")]
+    /// Take all choices (scenarios, seed, sizes and so on) from a JSON result or a record of `run`. None
+    /// can be given besides.
+    #[arg(long, value_name = "FILE", conflicts_with = "Choices")]
     pub like: Option<PathBuf>,
 
     /// No progress, only the result.

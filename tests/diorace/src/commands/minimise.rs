@@ -38,7 +38,10 @@ pub fn minimise(args: &RunArgs) -> Result<Status> {
         run: |choices: &Choices| trials.run(choices),
         deadline: Instant::now() + Duration::from_secs_f64(args.budget),
         best: args.choices.clone(),
-        until: Until::Collision,
+        until: match args.choices.until {
+            Until::Violation => Until::Violation,
+            _ => Until::Collision,
+        },
         ended: Vec::new(),
         failure: None,
         quiet: args.quiet,
@@ -81,7 +84,7 @@ impl<R: FnMut(&Choices) -> Result<Report>> Shrinker<R> {
     /// Whether it fails as it is. If that cannot even be run it is an error.
     fn first(&mut self) -> Result<Option<Report>> {
         let mut choices = self.best.clone();
-        choices.until = Until::Collision;
+        choices.until = self.until;
         let found = self.fails(&choices);
         if let (0, Some(error)) = (self.ended.len(), self.failure.take()) {
             return Err(error);
@@ -392,6 +395,14 @@ mod tests {
         let first = shrinker.first().unwrap().unwrap();
         shrinker.shrink(&first);
         assert_eq!(shrinker.best.engines, ["libaio:write"]);
+    }
+
+    #[test]
+    fn a_collision_is_no_failure_where_a_violation_is_looked_for() {
+        let mut shrinker = shrinker(one);
+        shrinker.until = Until::Violation;
+        assert!(shrinker.first().unwrap().is_none());
+        assert_eq!(Status::combine(&shrinker.ended), Status::Collision);
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::status::say;
 pub fn prepare(outputs: &Outputs) -> Result<()> {
     let mut seen: Vec<&PathBuf> = Vec::new();
     for path in files(outputs) {
+        if is_stdout(path) {
+            bail!("only --json can go to standard output; a file of this name is ./-");
+        }
         if seen.contains(&path) {
             bail!("two results cannot both go to {}", path.display());
         }

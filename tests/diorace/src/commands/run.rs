@@ -55,5 +55,7 @@ fn choices_of(path: &Path) -> Result<Choices> {
         whole.or_else(|| serde_json::from_str(text.lines().nth(1).unwrap_or_default()).ok());
     let choices = value.and_then(|value| value.get("choices").cloned());
     let choices = choices.and_then(|choices| serde_json::from_value(choices).ok());
-    choices.with_context(|| format!("{name} is neither a result nor a record of diorace run"))
+    choices
+        .filter(|choices: &Choices| scenarios::select(&choices.scenario).is_ok())
+        .with_context(|| format!("{name} is neither a result nor a record of `diorace run`"))
 }

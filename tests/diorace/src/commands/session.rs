@@ -142,16 +142,16 @@ impl Session {
             let hung = result.violations.contains_key("hang");
             result.heard(klog.listen(), settings.profile);
             report.scenarios.push(result);
+            report.interrupted = signals::stop_asked();
+            let enough = hung || report.interrupted || report.is_enough(settings.until);
+            let behind = chosen.iter().skip(nth + 1).filter(|_| enough);
+            report.not_begun = behind.map(|scenario| scenario.name.to_owned()).collect();
             if hung {
                 // Threads are stuck in the kernel: nothing more can be learnt, and nothing joined.
                 let status = self.finish(&mut report, &settings, klog, text)?;
                 abandon(arena, status);
             }
-            if signals::stop_asked() {
-                report.interrupted = true;
-                break;
-            }
-            if report.is_enough(settings.until) {
+            if enough {
                 break;
             }
         }
@@ -180,6 +180,7 @@ impl Session {
             place,
             status: Status::Legal,
             interrupted: false,
+            not_begun: Vec::new(),
             kernel_log: None,
             scenarios: Vec::new(),
         }

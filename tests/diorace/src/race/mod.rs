@@ -58,11 +58,13 @@ pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
     }
     let kinds: Vec<_> = team.members.iter().map(|member| member.kind).collect();
     let mut report = on_store(bench, plan, team, history, store)?;
+    let keep = bench.settings.keep && report.found();
+    if keep {
+        bench.arena.keep();
+    }
     if !report.violations.contains_key("hang") {
         direct::tell(bench, kinds.into_iter(), &mut report);
-        let found = !(report.findings.is_empty() && report.violations.is_empty());
-        if bench.settings.keep && found {
-            bench.arena.keep();
+        if keep {
             return Ok(report);
         }
         if let Err(error) = std::fs::remove_file(&path) {

@@ -36,6 +36,7 @@ pub fn render(report: &Report) -> Result<String> {
         .iter()
         .map(|scenario| case(report, scenario));
     suite.add_test_cases(cases);
+    suite.add_test_cases(report.not_begun.iter().map(|name| not_begun(report, name)));
     suite.add_test_cases(report.kernel_log.iter().filter_map(|log| said(report, log)));
     let mut all = quick_junit::Report::new("diorace");
     all.add_test_suite(suite);
@@ -56,7 +57,20 @@ fn case(report: &Report, s: &ScenarioReport) -> TestCase {
     case.set_time(Duration::from_secs_f64(s.seconds.max(0.0)));
     let collisions: u64 = s.collisions.values().sum();
     case.add_property(("collisions", collisions.to_string().as_str()));
+    case.add_property(("refused", s.refused.to_string().as_str()));
     case.set_system_out(scenario_text(s));
+    case
+}
+
+/// A scenario whose turn did not come.
+fn not_begun(report: &Report, name: &str) -> TestCase {
+    let mut status = TestCaseStatus::skipped();
+    status.set_message(match report.interrupted {
+        true => "a signal cut the run short before",
+        false => "the run ended before, with what was found",
+    });
+    let mut case = TestCase::new(name, status);
+    case.set_classname(format!("diorace.{}", report.place.fstype));
     case
 }
 
@@ -115,6 +129,18 @@ mod tests {
             assert!(fails(Profile::Strict, error), "{error}");
             assert!(!fails(Profile::Bare, error), "{error}");
         }
+    }
+
+    #[test]
+    fn what_has_not_begun_is_skipped() {
+        let mut report = samples::report("bare", vec![samples::legal("x")]);
+        report.interrupted = true;
+        report.not_begun = vec!["y".to_owned()];
+        let text = render(&report).unwrap();
+        assert!(
+            text.contains("tests=\"2\"") && text.contains("<skipped"),
+            "{text}"
+        );
     }
 
     #[test]

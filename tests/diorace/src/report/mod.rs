@@ -71,6 +71,9 @@ pub struct Report {
     pub status: Status,
     /// Whether a signal cut the run short.
     pub interrupted: bool,
+    /// The scenarios whose turn did not come: a signal, a hang or what `--until` names came first.
+    #[serde(default)]
+    pub not_begun: Vec<String>,
     /// What the kernel said meanwhile.
     #[serde(default)]
     pub kernel_log: Option<KernelLog>,
@@ -401,6 +404,11 @@ impl ScenarioReport {
             let note = format!("nothing explains these errors: {}", list(&other));
             self.notes.push(note);
         }
+    }
+
+    /// Whether there is a violation or a collision to look into.
+    pub fn found(&self) -> bool {
+        !(self.findings.is_empty() && self.violations.is_empty() && self.collisions.is_empty())
     }
 
     /// Draws the conclusion.

@@ -58,6 +58,7 @@ pub fn report(profile: &str, scenarios: Vec<ScenarioReport>) -> Report {
         started: 0,
         status: Status::Legal,
         interrupted: false,
+        not_begun: Vec::new(),
         kernel_log: None,
         scenarios,
     };

@@ -36,10 +36,10 @@ pub fn render(report: &Report) -> String {
             let _ = writeln!(out, "  {line}");
         }
     }
-    let interrupted = if report.interrupted {
-        ", cut short by a signal"
-    } else {
-        ""
+    let interrupted = match (report.interrupted, report.not_begun.len()) {
+        (false, _) => String::new(),
+        (true, 0) => ", cut short by a signal".to_owned(),
+        (true, n) => format!(", cut short by a signal: {n} not begun"),
     };
     let _ = writeln!(out, "\nthe same choices again: {}", report.command);
     let _ = writeln!(

@@ -255,6 +255,11 @@ where
     ending.errors.iter().for_each(|error| report.broken(error));
     report.hang("", ending.hung);
     report.conclude();
+    if settings.keep && report.found() {
+        let what =
+            "--keep leaves nothing of this scenario, which makes its files anew all the time";
+        report.notes.push(what.to_owned());
+    }
     Ok(report)
 }
 
