@@ -23,9 +23,11 @@ stock) patience=${PATIENCE:-1} mem=${MEM:-2G} ;;
 esac
 
 say() { printf '%s\n' "$*" >&2; }
+# die MESSAGE...: its status is 1, or what the script has set
+die_status=1
 die() {
 	printf '%s: %s\n' "${0##*/}" "$*" >&2
-	exit 1
+	exit $die_status
 }
 
 # Neither the kernel's command line nor its build can do with them, nor QEMU with a comma
