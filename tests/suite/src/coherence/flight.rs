@@ -14,7 +14,7 @@ use crate::patience;
 use crate::pattern::{check, check_any, pattern};
 use crate::stats::Stats;
 use crate::sys::mem::{PAGE, READ, READ_WRITE, Region, Slice};
-use crate::sys::process::{self, Exit};
+use crate::sys::process::{self, Child, Exit};
 use crate::sys::{Res, file, fscall};
 use anyhow::{Context, Result, ensure};
 use std::os::fd::OwnedFd;
@@ -28,7 +28,7 @@ pub const TESTS: &[Test] = &[
     test("c4.reader_on_its_way", reader_on_its_way),
     test("c5.writer_waits_for_the_lock", writer_waits_for_the_lock),
     test("c5.store_outwaits_the_device", store_outwaits_the_device)
-        .limit(150)
+        .limit(300)
         .once(),
 ];
 
@@ -237,39 +237,138 @@ fn give_up(ctx: &Ctx) -> Result<()> {
     own.finish()
 }
 
-/// A store waits for a direct write for as long as the device does, which is more than a minute.
+/// A store waits for a direct write for as long as the device does: that is a minute until its page
+/// is read, without the direct write, and then more than another. But if somebody waits for the lock
+/// of the lower inode, which the one who stores might hold, it fails after that minute.
 fn store_outwaits_the_device(ctx: &Ctx) -> Result<()> {
     ctx.need_diofs()?;
+    let _patient = PatientKernel::enter()?;
     // Without a journal, as above.
     let own = ctx.private(Kind::Ext2Block4k, 64)?;
-    let fd = file::create(&own.at("f"))?;
-    write_all(&fd, &pattern(OLD, 0, PAGE), 0)?;
-    file::fsync(&fd)?;
-    let direct = file::open_direct(&own.at("f"))?;
-    let map = Region::shared(&fd, 0, PAGE, READ_WRITE)?;
+    let mut free = StoredTo::create(&own, "free")?;
+    let mut contended = StoredTo::create(&own, "contended")?;
     file::sync();
     let hold = own.lower.hold_writes()?;
-    let mut queue = Queue::new(Engine::Aio, 1)?;
-    queue.write(&direct, &Slice::of(&pattern(NEW, 0, 512))?, 0)?;
-    hold.wait_writes(1)?;
-    let place = 2048u64;
-    let mut storer = process::fork(|| {
-        map.store(place as usize, &pattern(CACHED, place, 100));
-        Vec::new()
-    })?;
-    let early = storer.wait_exactly(Duration::from_secs(70))?;
+    free.write_direct()?;
+    contended.write_direct()?;
+    hold.wait_writes(2)?;
+    // Before there are threads, which a process that forks must not have.
+    free.store()?;
+    contended.store()?;
+    // One who extends the lower file keeps its lock until the device is done, another waits for it.
+    let extends = writes_below(&own, libc::O_DIRECT)?;
+    hold.wait_writes(3)?;
+    let waits = writes_below(&own, 0)?;
+
+    let start = Instant::now();
+    let gave_up = contended.wait_for_store(Duration::from_secs(150))?;
+    ensure!(
+        gave_up == Some(Exit::Signal(libc::SIGBUS)),
+        "with the lower inode contended a store ended with {gave_up:?}, not SIGBUS"
+    );
+    ensure!(
+        start.elapsed() > Duration::from_secs(90),
+        "the store did not wait for a minute: it ended after {:?}",
+        start.elapsed()
+    );
+    let early = free.wait_for_store(Duration::from_secs(5))?;
     hold.release()?;
     ensure!(early.is_none(), "in flight: a store ended with {early:?}");
-    let n = queue.reap(1, LIMIT)?[0].result;
-    ensure!(n == Ok(512), "a direct write of 512 bytes returned {n:?}");
-    let end = storer.wait(LIMIT)?;
-    ensure!(end == Some(Exit::Code(0)), "a store ended with {end:?}");
-    file::fsync(&fd)?;
-    let seen = direct_read(&direct, 0, PAGE)?;
-    check("the direct write", &seen[..512], NEW, 0)?;
-    check("the store", &seen[2048..2148], CACHED, place)?;
-    drop((fd, direct, map));
+    for (what, writer) in [("extends", extends), ("waits", waits)] {
+        let n = writer.join()?;
+        ensure!(n == Ok(PAGE), "below, the write that {what} returned {n:?}");
+    }
+    let under = file::open(&own.under.join("contended"), libc::O_WRONLY, 0)?;
+    file::ftruncate(&under, PAGE as i64)?;
+    drop(under);
+    free.check(Some(CACHED))?;
+    contended.check(None)?;
+    drop((free, contended));
     own.finish()
+}
+
+/// A page of a file, of which the beginning is written directly and the middle stored to.
+struct StoredTo {
+    fd: OwnedFd,
+    direct: OwnedFd,
+    map: Arc<Region>,
+    queue: Queue,
+    storer: Option<Child>,
+}
+
+impl StoredTo {
+    const PLACE: usize = 2048;
+    const BYTES: usize = 100;
+
+    fn create(own: &Private, name: &str) -> Result<Self> {
+        let fd = file::create(&own.at(name))?;
+        write_all(&fd, &pattern(OLD, 0, PAGE), 0)?;
+        file::fsync(&fd)?;
+        Ok(Self {
+            direct: file::open_direct(&own.at(name))?,
+            map: Region::shared(&fd, 0, PAGE, READ_WRITE)?,
+            fd,
+            queue: Queue::new(Engine::Aio, 1)?,
+            storer: None,
+        })
+    }
+
+    fn write_direct(&mut self) -> Result<()> {
+        let data = Slice::of(&pattern(NEW, 0, 512))?;
+        self.queue.write(&self.direct, &data, 0)?;
+        Ok(())
+    }
+
+    fn store(&mut self) -> Result<()> {
+        let data = pattern(CACHED, Self::PLACE as u64, Self::BYTES);
+        self.storer = Some(process::fork(|| {
+            self.map.store(Self::PLACE, &data);
+            Vec::new()
+        })?);
+        Ok(())
+    }
+
+    fn wait_for_store(&mut self, limit: Duration) -> Result<Option<Exit>> {
+        let storer = self.storer.as_mut().context("nobody stores")?;
+        Ok(storer.wait_exactly(limit)?)
+    }
+
+    /// Waits for the direct write, and for the store unless it has failed, and looks what is there.
+    fn check(&mut self, stored: Option<u8>) -> Result<()> {
+        let n = self.queue.reap(1, LIMIT)?[0].result;
+        ensure!(n == Ok(512), "a direct write of 512 bytes returned {n:?}");
+        if stored.is_some() {
+            let end = self.wait_for_store(patience::at_most(LIMIT))?;
+            ensure!(end == Some(Exit::Code(0)), "a store ended with {end:?}");
+        }
+        file::fsync(&self.fd)?;
+        let stored = stored.unwrap_or(OLD);
+        let (place, end) = (Self::PLACE, Self::PLACE + Self::BYTES);
+        for (how, seen) in [
+            ("directly", direct_read(&self.direct, 0, PAGE)?),
+            ("cached", file::pread_vec(&self.fd, PAGE, 0)?),
+        ] {
+            check(&format!("the direct write, {how}"), &seen[..512], NEW, 0)?;
+            check(how, &seen[512..place], OLD, 512)?;
+            check(
+                &format!("the store, {how}"),
+                &seen[place..end],
+                stored,
+                place as u64,
+            )?;
+            check(how, &seen[end..], OLD, end as u64)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a page behind the end of the contended file, below.
+fn writes_below(own: &Private, flags: i32) -> Result<Racer<Res<usize>>> {
+    let fd = file::open(&own.under.join("contended"), libc::O_WRONLY | flags, 0)?;
+    let data = Slice::of(&pattern(CACHED, PAGE as u64, PAGE))?;
+    Ok(Racer::start(move || {
+        file::pwrite_mem(&fd, &data, PAGE as u64)
+    }))
 }
 
 /// Reads each page in a thread of its own, and waits until each has given up.
