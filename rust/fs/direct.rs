@@ -31,7 +31,7 @@ use crate::vfs::{
     iov::IovIter,
     kiocb::{
         Kiocb,
-        Outcome, //
+        Reply, //
     },
     lock::{
         Hold,
@@ -43,7 +43,8 @@ use crate::vfs::{
         Context,
         DirectFile,
         Finished,
-        Prepared, //
+        Prepared,
+        Submitted, //
     },
     Inode, //
 };
@@ -83,54 +84,102 @@ impl From<Failure> for Error {
     }
 }
 
+/// A transfer that has only to be submitted, with the inode locked.
+struct Ready<'a> {
+    transfer: Prepared<'a, Diofs>,
+    /// Nothing if it is the caller's.
+    lock: Option<InodeLock<'a, Diofs>>,
+    may_queue: bool,
+}
+
+impl<'a> Ready<'a> {
+    /// Submits it. `iter` had `total` bytes left when it was pinned, and is left where the result says.
+    fn submit(
+        self,
+        kiocb: Kiocb<'a, Diofs>,
+        iter: &mut IovIter<'_>,
+        total: usize,
+    ) -> Submitted<'a, Diofs> {
+        let inode = kiocb.inode();
+        let nowait = kiocb.is_nowait();
+        let submitted = if self.may_queue {
+            self.transfer.submit(kiocb)
+        } else {
+            Submitted::Ended(kiocb, self.transfer.submit_and_wait())
+        };
+        drop(self.lock);
+        match submitted {
+            // It may be complete already, and its iterator gone.
+            Submitted::Queued(reply) => {
+                stats(inode).dio_async.inc();
+                Submitted::Queued(reply)
+            }
+            Submitted::Ended(kiocb, result) => {
+                let result = result.map_err(|error| nowait_error(nowait, error));
+                iter.revert(total.saturating_sub(result.unwrap_or(0)));
+                Submitted::Ended(kiocb, result)
+            }
+        }
+    }
+}
+
 /// Reads directly. Context: process context, no locks held.
-pub fn read(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+pub fn read<'a>(kiocb: Kiocb<'a, Diofs>, iter: &mut IovIter<'_>) -> Reply<'a> {
+    if let Err(error) = may_transfer(&kiocb) {
+        return kiocb.reply(Err(error));
+    }
     let inode = kiocb.inode();
-    may_transfer(kiocb)?;
     if iter.remaining() == 0 || kiocb.pos() >= inode.size() {
-        return Ok(Outcome::Done(0));
+        return kiocb.reply(Ok(0));
     }
     stats(inode).dio_reads.inc();
     kiocb.file().accessed();
-    let outcome = read_at(kiocb, iter);
-    advance(kiocb, outcome)
+    advance(read_at(kiocb, iter))
 }
 
 /// Writes directly. Context: process context, no locks held.
-pub fn write(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
-    may_transfer(kiocb)?;
-    if iter.remaining() == 0 {
-        return Ok(Outcome::Done(0));
+pub fn write<'a>(mut kiocb: Kiocb<'a, Diofs>, iter: &mut IovIter<'_>) -> Reply<'a> {
+    if let Err(error) = may_transfer(&kiocb) {
+        return kiocb.reply(Err(error));
+    }
+    let total = iter.remaining();
+    if total == 0 {
+        return kiocb.reply(Ok(0));
     }
     stats(kiocb.inode()).dio_writes.inc();
-    let outcome = with_buffer(kiocb, iter, Direction::FromPages, |kiocb, buffer| {
+    let ready = with_buffer(&mut kiocb, iter, |kiocb, buffer| {
         let (lock, range) = lock_for_write(kiocb, buffer.size())?;
-        let Some(range) = range else {
-            return Ok(Outcome::Done(0));
-        };
-        let outcome = write_locked(kiocb, buffer, range);
-        drop(lock);
-        outcome
+        prepare_write(kiocb, buffer, range, Some(lock))
     });
-    match outcome {
-        Err(Failure::Busy) => busy(kiocb, iter),
-        outcome => advance(kiocb, outcome.map_err(Error::from)),
+    match ready {
+        Ok(ready) => advance(ready.submit(kiocb, iter, total)),
+        Err(Failure::Busy) => {
+            let result = busy(&mut kiocb, iter);
+            kiocb.reply(result)
+        }
+        Err(failure) => kiocb.reply(Err(failure.into())),
     }
 }
 
 /// `address_space_operations::direct_IO`, for generic code of the VFS: it holds the inode lock if
 /// it writes, and moves the position on by itself.
-pub fn direct_io(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
-    may_transfer(kiocb)?;
-    let Some(range) = ByteRange::new(kiocb.pos(), iter.remaining()) else {
-        return Ok(Outcome::Done(0));
+pub fn direct_io<'a>(mut kiocb: Kiocb<'a, Diofs>, iter: &mut IovIter<'_>) -> Reply<'a> {
+    if let Err(error) = may_transfer(&kiocb) {
+        return kiocb.reply(Err(error));
+    }
+    let total = iter.remaining();
+    let Some(range) = ByteRange::new(kiocb.pos(), total) else {
+        return kiocb.reply(Ok(0));
     };
-    match iter.direction() {
-        Direction::ToPages => read_at(kiocb, iter),
-        Direction::FromPages => with_buffer(kiocb, iter, Direction::FromPages, |kiocb, buffer| {
-            write_locked(kiocb, buffer, range)
-        })
-        .map_err(Error::from),
+    if iter.direction() == Direction::ToPages {
+        return read_at(kiocb, iter).reply();
+    }
+    let ready = with_buffer(&mut kiocb, iter, |kiocb, buffer| {
+        prepare_write(kiocb, buffer, range, None)
+    });
+    match ready {
+        Ok(ready) => ready.submit(kiocb, iter, total).reply(),
+        Err(failure) => kiocb.reply(Err(failure.into())),
     }
 }
 
@@ -144,46 +193,45 @@ fn may_transfer(kiocb: &Kiocb<'_, Diofs>) -> Result {
     }
 }
 
-/// Moves the position of a request on by what was done.
-fn advance(kiocb: &mut Kiocb<'_, Diofs>, outcome: Result<Outcome>) -> Result<Outcome> {
-    if let Ok(Outcome::Done(bytes)) = &outcome {
-        kiocb.advance(*bytes);
+/// Moves the position of a request on by what was done, and answers it.
+fn advance<'a>(submitted: Submitted<'a, Diofs>) -> Reply<'a> {
+    match submitted {
+        Submitted::Ended(mut kiocb, Ok(bytes)) => {
+            kiocb.advance(bytes);
+            kiocb.reply(Ok(bytes))
+        }
+        submitted => submitted.reply(),
     }
-    outcome
 }
 
-/// Pins what is left of `iter` around `transfer`, and leaves `iter` where the result says.
-fn with_buffer(
-    kiocb: &mut Kiocb<'_, Diofs>,
+/// Pins what is left of `iter` for `prepare`. If that fails `iter` is where it was.
+fn with_buffer<'a>(
+    kiocb: &mut Kiocb<'a, Diofs>,
     iter: &mut IovIter<'_>,
-    direction: Direction,
-    transfer: impl FnOnce(&mut Kiocb<'_, Diofs>, PinnedBuffer) -> Result<Outcome, Failure>,
-) -> Result<Outcome, Failure> {
-    let inode = kiocb.inode();
+    prepare: impl FnOnce(&mut Kiocb<'a, Diofs>, PinnedBuffer) -> Result<Ready<'a>, Failure>,
+) -> Result<Ready<'a>, Failure> {
     let total = iter.remaining();
     let mem_align = kiocb.file().data().mem_align()?;
-    let Some(buffer) = PinnedBuffer::pin(inode, iter, direction, mem_align)? else {
+    let Some(buffer) = PinnedBuffer::pin(kiocb.inode(), iter, mem_align)? else {
         return Err(Failure::Mapped);
     };
-    let outcome = transfer(kiocb, buffer);
-    match &outcome {
-        Ok(Outcome::Done(bytes)) => iter.revert(total.saturating_sub(*bytes)),
-        // A queued request may be complete already: neither it nor its iterator may be touched.
-        Ok(Outcome::Queued(_)) => stats(inode).dio_async.inc(),
-        Err(_) => iter.revert(total),
-    }
-    outcome
+    prepare(kiocb, buffer).inspect_err(|_| iter.revert(total))
 }
 
 /// Reads at the position of the request, which stays.
-fn read_at(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+fn read_at<'a>(mut kiocb: Kiocb<'a, Diofs>, iter: &mut IovIter<'_>) -> Submitted<'a, Diofs> {
     let pos = kiocb.pos();
-    let outcome = with_buffer(kiocb, iter, Direction::ToPages, |kiocb, buffer| {
-        Ok(read_buffer(kiocb, buffer, pos, true)?)
+    let total = iter.remaining();
+    let ready = with_buffer(&mut kiocb, iter, |kiocb, buffer| {
+        Ok(prepare_read(kiocb, buffer, pos)?)
     });
-    match outcome {
-        Err(Failure::Mapped) => read_mapped(kiocb, iter, pos).map(Outcome::Done),
-        outcome => outcome.map_err(Error::from),
+    match ready {
+        Ok(ready) => ready.submit(kiocb, iter, total),
+        Err(Failure::Mapped) => {
+            let result = read_mapped(&kiocb, iter, pos);
+            Submitted::Ended(kiocb, result)
+        }
+        Err(failure) => Submitted::Ended(kiocb, Err(failure.into())),
     }
 }
 
@@ -193,7 +241,7 @@ fn read_at(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outco
 /// and read into, the data would be lost, also those beside what was written. Storing them at the
 /// end instead goes through the gate of that file like every store. It needs the running task, so
 /// the request is not queued.
-fn read_mapped(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>, start: i64) -> Result<usize> {
+fn read_mapped(kiocb: &Kiocb<'_, Diofs>, iter: &mut IovIter<'_>, start: i64) -> Result<usize> {
     if kiocb.is_nowait() {
         return Err(EAGAIN);
     }
@@ -220,34 +268,31 @@ fn read_mapped(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>, start: i64)
 /// Reads `len` bytes into pages of our own, and stores them to `iter`. Returns how many bytes were
 /// read, and how many of them could be stored.
 fn read_and_store(
-    kiocb: &mut Kiocb<'_, Diofs>,
+    kiocb: &Kiocb<'_, Diofs>,
     iter: &mut IovIter<'_>,
     pos: i64,
     len: usize,
 ) -> Result<(usize, usize)> {
     let bounce = Bounce::new(len)?;
-    match read_buffer(kiocb, bounce.buffer()?, pos, false)? {
-        Outcome::Done(bytes) => Ok((bytes, bounce.copy_to(bytes, iter))),
-        Outcome::Queued(_) => Err(EIO),
-    }
+    let Ready { transfer, lock, .. } = prepare_read(kiocb, bounce.buffer()?, pos)?;
+    let bytes = transfer.submit_and_wait()?;
+    drop(lock);
+    Ok((bytes, bounce.copy_to(bytes, iter)))
 }
 
-/// Reads into `buffer` from `pos`: flushes the range and submits.
-fn read_buffer(
-    kiocb: &mut Kiocb<'_, Diofs>,
-    buffer: PinnedBuffer,
-    pos: i64,
-    may_queue: bool,
-) -> Result<Outcome> {
+/// Makes a read into `buffer` from `pos` ready: flushes the range.
+fn prepare_read<'a>(kiocb: &Kiocb<'a, Diofs>, buffer: PinnedBuffer, pos: i64) -> Result<Ready<'a>> {
     let inode = kiocb.inode();
     let nowait = kiocb.is_nowait();
     let range = ByteRange::new(pos, buffer.size()).ok_or(EINVAL)?;
-    let _lock = InodeLock::acquire(inode, Hold::Shared, nowait)?;
+    let lock = InodeLock::acquire(inode, Hold::Shared, nowait)?;
     flush_for_read(inode, range, nowait)?;
     let file = kiocb.file().data().lower.clone();
-    Prepared::new(kiocb, file, buffer, range)?
-        .submit(kiocb, may_queue)
-        .map_err(|error| nowait_error(nowait, error))
+    Ok(Ready {
+        transfer: Prepared::new(kiocb, file, buffer, range)?,
+        lock: Some(lock),
+        may_queue: true,
+    })
 }
 
 /// Makes the lower file hold what a direct read of `range` has to return: all that was written or
@@ -276,12 +321,10 @@ fn flush_for_read(inode: &Inode<Diofs>, range: ByteRange, nowait: bool) -> Resul
 }
 
 /// Takes the inode lock that a direct write of `len` bytes needs, and checks the limits.
-///
-/// Returns no range if there is nothing to write.
 fn lock_for_write<'a>(
     kiocb: &mut Kiocb<'a, Diofs>,
     len: usize,
-) -> Result<(InodeLock<'a, Diofs>, Option<ByteRange>)> {
+) -> Result<(InodeLock<'a, Diofs>, ByteRange)> {
     let inode = kiocb.inode();
     let nowait = kiocb.is_nowait();
     let mut hold = if kiocb.is_append() || !inode.is_nosec() {
@@ -292,9 +335,8 @@ fn lock_for_write<'a>(
     loop {
         let lock = InodeLock::acquire(inode, hold, nowait)?;
         let count = kiocb.write_checks_count(len)?;
-        let Some(range) = ByteRange::new(kiocb.pos(), count) else {
-            return Ok((lock, None));
-        };
+        // A limit that leaves nothing to write is an error.
+        let range = ByteRange::new(kiocb.pos(), count).ok_or(EINVAL)?;
         let alone = extends(inode, range) || !inode.is_nosec();
         if hold == Hold::Exclusive {
             if alone && nowait {
@@ -304,32 +346,33 @@ fn lock_for_write<'a>(
             kiocb.file().remove_privs()?;
         }
         if hold == Hold::Exclusive || !alone {
-            return Ok((lock, Some(range)));
+            return Ok((lock, range));
         }
         hold = Hold::Exclusive;
     }
 }
 
-/// Writes with the inode lock held.
-fn write_locked(
-    kiocb: &mut Kiocb<'_, Diofs>,
+/// Makes a write ready, with the inode lock held: registers its range and empties the cache of it.
+fn prepare_write<'a>(
+    kiocb: &Kiocb<'a, Diofs>,
     buffer: PinnedBuffer,
     range: ByteRange,
-) -> Result<Outcome, Failure> {
+    lock: Option<InodeLock<'a, Diofs>>,
+) -> Result<Ready<'a>, Failure> {
     let inode = kiocb.inode();
     let file = kiocb.file().data().lower.clone();
     if kiocb.file().data().falls_back() {
         stats(inode).fallbacks.inc();
     }
-    let nowait = kiocb.is_nowait();
     let mut transfer = Prepared::new(kiocb, file, buffer, range)?;
     transfer.enter(inode.data().io.registry.set());
-    make_way(inode, &mut transfer, range, nowait)?;
-    // A write that extends the file publishes the new size under the exclusive inode lock.
-    let may_queue = !extends(inode, range);
-    transfer
-        .submit(kiocb, may_queue)
-        .map_err(|error| nowait_error(nowait, error).into())
+    make_way(inode, &mut transfer, range, kiocb.is_nowait())?;
+    Ok(Ready {
+        transfer,
+        lock,
+        // A write that extends the file publishes the new size under the exclusive inode lock.
+        may_queue: !extends(inode, range),
+    })
 }
 
 /// Writes the dirty pages of a registered range back, and empties the cache of it.
@@ -337,7 +380,7 @@ fn write_locked(
 /// The range is closed when this is called, and when it returns.
 fn make_way(
     inode: &Inode<Diofs>,
-    transfer: &mut Prepared<Diofs>,
+    transfer: &mut Prepared<'_, Diofs>,
     range: ByteRange,
     nowait: bool,
 ) -> Result<(), Failure> {
@@ -361,7 +404,7 @@ fn is_empty(inode: &Inode<Diofs>, range: ByteRange) -> bool {
 
 fn empty_cache(
     inode: &Inode<Diofs>,
-    transfer: &mut Prepared<Diofs>,
+    transfer: &mut Prepared<'_, Diofs>,
     range: ByteRange,
 ) -> Result<(), Failure> {
     // Halfway open first, so that nobody who stands in the way has to wait for this for long.
@@ -394,13 +437,13 @@ fn flush_and_invalidate(inode: &Inode<Diofs>, range: ByteRange) -> Result<bool> 
 }
 
 /// What the mount option says for a direct write whose range could not be invalidated.
-fn busy(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+fn busy(kiocb: &mut Kiocb<'_, Diofs>, iter: &mut IovIter<'_>) -> Result<usize> {
     let sb = kiocb.inode().super_block().data();
     if !sb.options.busy_writes_sync() {
         return Err(EIO);
     }
     let bytes = file::write_cached(kiocb, iter)?;
-    file::finish_fallback(kiocb, bytes).map(Outcome::Done)
+    file::finish_fallback(kiocb, bytes)
 }
 
 /// Some lower filesystems say that they cannot do a thing without sleeping as if they could not do

@@ -19,6 +19,7 @@ use crate::{
     vfs::{
         buffered,
         file::{
+            NewFile,
             OpenFile,
             Owner,
             RegularFile, //
@@ -26,7 +27,7 @@ use crate::{
         iov::IovIter,
         kiocb::{
             Kiocb,
-            Outcome, //
+            Reply, //
         },
         lock::{
             Hold,
@@ -88,7 +89,7 @@ impl OpenData {
 impl RegularFile for Diofs {
     type Open = OpenData;
 
-    fn open(file: &OpenFile<Self>) -> Result<KBox<OpenData>> {
+    fn open(mut file: NewFile<'_, Self>) -> Result<KBox<OpenData>> {
         file.check_large()?;
         let inode = file.inode();
         let sb = inode.super_block().data();
@@ -180,26 +181,29 @@ impl RegularFile for Diofs {
         }
     }
 
-    fn read(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome> {
-        if kiocb.is_direct() && !for_splice(kiocb, iter) {
-            // A queued request may be complete, and its file gone, before this returns.
+    fn read<'a>(mut kiocb: Kiocb<'a, Self>, iter: &mut IovIter<'_>) -> Reply<'a> {
+        if kiocb.is_direct() && !for_splice(&kiocb, iter) {
             return direct::read(kiocb, iter);
         }
         kiocb.inode().follow_times();
-        kiocb.read_cached(iter).map(Outcome::Done)
+        let result = kiocb.read_cached(iter);
+        kiocb.reply(result)
     }
 
-    fn write(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome> {
-        kiocb.inode().may_change()?;
+    fn write<'a>(mut kiocb: Kiocb<'a, Self>, iter: &mut IovIter<'_>) -> Reply<'a> {
+        if let Err(error) = kiocb.inode().may_change() {
+            return kiocb.reply(Err(error));
+        }
         if kiocb.is_direct() {
             return direct::write(kiocb, iter);
         }
-        if kiocb.is_nowait() {
-            // As ext4: a cached write may have to wait for too many things.
-            return Err(EOPNOTSUPP);
-        }
-        let bytes = write_cached(kiocb, iter)?;
-        kiocb.write_sync(bytes).map(Outcome::Done)
+        // As ext4: a cached write may have to wait for too many things.
+        let result = if kiocb.is_nowait() {
+            Err(EOPNOTSUPP)
+        } else {
+            write_cached(&mut kiocb, iter).and_then(|bytes| kiocb.write_sync(bytes))
+        };
+        kiocb.reply(result)
     }
 
     fn splice(kiocb: &mut Kiocb<'_, Self>, source: &mut PipeSource<'_>) -> Result<usize> {

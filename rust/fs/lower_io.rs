@@ -15,7 +15,10 @@ use crate::{
     pure::flags,
     vfs::{
         file::Opening,
-        lower::LowerFile,
+        lower::{
+            LowerFile,
+            NewLowerFile, //
+        },
         Inode, //
     },
 };
@@ -152,10 +155,11 @@ fn open_lower(
         Access::Write => bindings::O_RDWR,
     };
     let flags = flags::lower_file(mode);
-    let file = LowerFile::open(&path, flags, &sb.mounter, above)?;
+    let mut file = NewLowerFile::open(&path, flags, &sb.mounter, above)?;
     file.disable_access_permission_events();
     file.disable_readahead();
     file.disable_time_updates();
+    let file = file.share();
     let mem_align = file.direct_alignment()?;
     Ok(CacheFile {
         file,

@@ -20,7 +20,7 @@ use crate::vfs::{
     iov::IovIter,
     kiocb::{
         Kiocb,
-        Outcome, //
+        Reply, //
     },
     mapping::CachedFile,
     memory::insist,
@@ -30,7 +30,7 @@ use crate::vfs::{
     },
     scope::{
         file_size_limit,
-        CredGuard,
+        with_creds,
         LocalThrottleGuard,
         NofsGuard, //
     },
@@ -71,8 +71,8 @@ impl CachedFile for Diofs {
 
     fn fill(inode: &Inode<Self>, pos: i64, dst: &mut BvecIter<'_>) -> Result {
         let source = lower_io::cache_file(inode, Access::Read, None)?;
-        let _creds = CredGuard::new(&inode.super_block().data().mounter);
-        source.file.read_cached(pos, dst)
+        let mounter = &inode.super_block().data().mounter;
+        with_creds(mounter, || source.file.read_cached(pos, dst))
     }
 
     fn write_back(inode: &Inode<Self>, pos: i64, src: &mut BvecIter<'_>) -> Result {
@@ -96,7 +96,7 @@ impl CachedFile for Diofs {
         inode.data().lower.is_contended()
     }
 
-    fn direct_io(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome> {
+    fn direct_io<'a>(kiocb: Kiocb<'a, Self>, iter: &mut IovIter<'_>) -> Reply<'a> {
         direct::direct_io(kiocb, iter)
     }
 }
@@ -136,8 +136,8 @@ fn write_lower(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result
     let _nofs = NofsGuard::enter();
     let _throttle = LocalThrottleGuard::enter();
     let target = lower_io::cache_file(inode, Access::Write, None)?;
-    let _creds = CredGuard::new(&inode.super_block().data().mounter);
-    target.file.write_cached(pos, src)
+    let mounter = &inode.super_block().data().mounter;
+    with_creds(mounter, || target.file.write_cached(pos, src))
 }
 
 /// Changes the size of a regular file, with `lower` changing that of the lower file.

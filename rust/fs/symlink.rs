@@ -29,7 +29,7 @@ impl InodeOperations for SymlinkOps {
         dentry.lower()?.read_link(buffer)
     }
 
-    fn get_link(dentry: &Dentry<Diofs>, cleanup: LinkCleanup<'_>) -> Result<LinkBody> {
+    fn get_link<'a>(dentry: &'a Dentry<Diofs>, cleanup: LinkCleanup<'a>) -> Result<LinkBody<'a>> {
         dentry.lower()?.get_link(cleanup)
     }
 }

@@ -7,7 +7,7 @@
 use super::{
     file::Opening,
     lower::LowerFile,
-    scope::CredGuard,
+    scope::with_creds,
     Dentry,
     FileSystem,
     FileTable,
@@ -135,9 +135,10 @@ impl<O: DirOperations> DirOps<O> {
         // the one who opened the lower directory; the VFS has asked them about the upper one.
         unsafe {
             let lower = Self::lower(file);
-            let _creds = CredGuard::new(Credential::from_ptr((*lower).f_cred));
             (*lower).f_pos = (*context).pos;
-            bindings::iterate_dir(lower, context)
+            with_creds(Credential::from_ptr((*lower).f_cred), || {
+                bindings::iterate_dir(lower, context)
+            })
         }
     }
 

@@ -5,11 +5,12 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h) (`struct file_operations`)
 
 use super::{
+    bvec::Direction,
     fault::VmOps,
     iov::IovIter,
     kiocb::{
         Kiocb,
-        Outcome, //
+        Reply, //
     },
     mapping::CachedFile,
     splice::PipeSource,
@@ -120,37 +121,10 @@ impl<T: RegularFile> OpenFile<T> {
         unsafe { bindings::file_mode(self.as_raw()) & bindings::FMODE_NOCMTIME != 0 }
     }
 
-    /// The file, which is being opened.
-    ///
-    /// For [`RegularFile::open`].
-    pub fn opening(&self) -> Opening<'_> {
-        // SAFETY: The file lives as long as the borrow.
-        unsafe { Opening::from_raw(self.as_raw()) }
-    }
-
-    /// Declares that requests which must not sleep are honoured.
-    pub fn set_nowait(&self) {
-        // SAFETY: Called while the file is being opened, when nobody else looks at the mode.
-        unsafe { bindings::file_mode_set(self.as_raw(), bindings::FMODE_NOWAIT) };
-    }
-
     /// What [`RegularFile::open`] returned.
     pub fn data(&self) -> &T::Open {
         // SAFETY: `open` stored a box there, which `release` frees.
         unsafe { &*(*self.as_raw()).private_data.cast() }
-    }
-
-    /// Whether the file may be opened as large as it is: some programs cannot count so far. C:
-    /// `generic_file_open()`.
-    ///
-    /// For [`RegularFile::open`].
-    ///
-    /// # Errors
-    ///
-    /// `EOVERFLOW`.
-    pub fn check_large(&self) -> Result {
-        // SAFETY: The file lives, and with it its inode.
-        to_result(unsafe { bindings::generic_file_open(self.inode().as_raw(), self.as_raw()) })
     }
 
     /// Removes set-id bits and the like before a write, as `file_remove_privs()` does.
@@ -208,6 +182,53 @@ impl<T: RegularFile> OpenFile<T> {
     }
 }
 
+/// A regular file of `T` that is being opened.
+///
+/// # Invariants
+///
+/// What [`RegularFile::open`] is to return is not there yet. Nobody else uses the file.
+pub struct NewFile<'a, T: RegularFile>(&'a OpenFile<T>);
+
+impl<'a, T: RegularFile> NewFile<'a, T> {
+    /// The inode.
+    pub fn inode(&self) -> &'a Inode<T> {
+        self.0.inode()
+    }
+
+    /// The flags of the open call, `O_*`.
+    pub fn flags(&self) -> u32 {
+        self.0.flags()
+    }
+
+    /// Whether the file is opened for writing.
+    pub fn is_writable(&self) -> bool {
+        self.0.is_writable()
+    }
+
+    /// The file, for what is opened below it.
+    pub fn opening(&self) -> Opening<'a> {
+        // SAFETY: The file lives as long as the borrow, and is being opened.
+        unsafe { Opening::from_raw(self.0.as_raw()) }
+    }
+
+    /// Declares that requests which must not sleep are honoured.
+    pub fn set_nowait(&mut self) {
+        // SAFETY: By the type invariants nobody else looks at the mode.
+        unsafe { bindings::file_mode_set(self.0.as_raw(), bindings::FMODE_NOWAIT) };
+    }
+
+    /// Whether the file may be opened as large as it is: some programs cannot count so far. C:
+    /// `generic_file_open()`.
+    ///
+    /// # Errors
+    ///
+    /// `EOVERFLOW`.
+    pub fn check_large(&self) -> Result {
+        // SAFETY: The file lives, and with it its inode.
+        to_result(unsafe { bindings::generic_file_open(self.inode().as_raw(), self.0.as_raw()) })
+    }
+}
+
 /// Who has a descriptor of a file: a table of descriptors. C: `fl_owner_t`.
 #[derive(Clone, Copy)]
 pub struct Owner(pub(super) bindings::fl_owner_t);
@@ -220,7 +241,7 @@ pub trait RegularFile: CachedFile {
     /// Opens a file.
     ///
     /// Context: process context, may sleep.
-    fn open(file: &OpenFile<Self>) -> Result<KBox<Self::Open>>;
+    fn open(file: NewFile<'_, Self>) -> Result<KBox<Self::Open>>;
 
     /// Is told that the last reference to an open file went away.
     ///
@@ -250,12 +271,12 @@ pub trait RegularFile: CachedFile {
     /// Reads at the position of the request.
     ///
     /// Context: process context, may sleep unless the request may not; no locks are held.
-    fn read(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome>;
+    fn read<'a>(kiocb: Kiocb<'a, Self>, iter: &mut IovIter<'_>) -> Reply<'a>;
 
     /// Writes at the position of the request.
     ///
     /// Context: as [`RegularFile::read`].
-    fn write(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome>;
+    fn write<'a>(kiocb: Kiocb<'a, Self>, iter: &mut IovIter<'_>) -> Reply<'a>;
 
     /// Writes what is in a pipe, or comes into it, at the position of the request, which is
     /// synchronous. Moves the position on.
@@ -276,9 +297,9 @@ impl<T: RegularFile> Kiocb<'_, T> {
     ///
     /// Context: process context; the inode's `i_rwsem` is held.
     pub fn write_checks(&mut self, iter: &mut IovIter<'_>) -> Result<usize> {
-        // SAFETY: Both are valid.
-        let count = unsafe { bindings::generic_write_checks(self.as_raw(), iter.as_raw()) };
-        usize::try_from(count).map_err(|_| Error::from_errno(count as c_int))
+        let count = self.write_checks_count(iter.remaining())?;
+        iter.truncate(count);
+        Ok(count)
     }
 
     /// As [`Kiocb::write_checks`] for `count` bytes that are not in an iterator.
@@ -307,6 +328,12 @@ impl<T: RegularFile> Kiocb<'_, T> {
     /// Context: process context, may sleep unless the request may not.
     pub fn read_cached(&mut self, iter: &mut IovIter<'_>) -> Result<usize> {
         let flags = self.flags();
+        // What `filemap_read()` cuts off by itself would look as if it had been moved over.
+        // SAFETY: The inode lives, and its superblock with it.
+        let max = unsafe { (*(*self.inode().as_raw()).i_sb).s_maxbytes };
+        if let Ok(rest @ 1..) = usize::try_from(max.saturating_sub(self.pos())) {
+            iter.truncate(rest);
+        }
         // Readahead waits for the store. One who must not sleep gets what is there.
         let noio = if self.is_nowait() {
             bindings::IOCB_NOIO
@@ -360,7 +387,8 @@ impl<T: RegularFile> FileOps<T> {
     unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         from_result(|| {
             // SAFETY: The caller guarantees the file.
-            let data = T::open(unsafe { OpenFile::from_raw(file) })?;
+            // INVARIANT: It is being opened.
+            let data = T::open(NewFile(unsafe { OpenFile::from_raw(file) }))?;
             // SAFETY: Nobody looks at the private data before the file is open.
             unsafe { (*file).private_data = KBox::into_raw(data).cast() };
             Ok(0)
@@ -418,8 +446,11 @@ impl<T: RegularFile> FileOps<T> {
         iter: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: The caller guarantees both.
-        let (mut kiocb, mut iter) = unsafe { (Kiocb::from_raw(kiocb), IovIter::from_raw(iter)) };
-        Outcome::into_c(T::read(&mut kiocb, &mut iter))
+        let (kiocb, mut iter) = unsafe { (Kiocb::from_raw(kiocb), IovIter::from_raw(iter)) };
+        if iter.direction() != Direction::ToPages {
+            return EINVAL.to_errno() as isize;
+        }
+        T::read(kiocb, &mut iter).into_c()
     }
 
     /// # Safety
@@ -430,8 +461,11 @@ impl<T: RegularFile> FileOps<T> {
         iter: *mut bindings::iov_iter,
     ) -> isize {
         // SAFETY: The caller guarantees both.
-        let (mut kiocb, mut iter) = unsafe { (Kiocb::from_raw(kiocb), IovIter::from_raw(iter)) };
-        Outcome::into_c(T::write(&mut kiocb, &mut iter))
+        let (kiocb, mut iter) = unsafe { (Kiocb::from_raw(kiocb), IovIter::from_raw(iter)) };
+        if iter.direction() != Direction::FromPages {
+            return EINVAL.to_errno() as isize;
+        }
+        T::write(kiocb, &mut iter).into_c()
     }
 
     /// # Safety
@@ -477,7 +511,7 @@ impl<T: RegularFile> FileOps<T> {
             // SAFETY: The caller guarantees the position.
             unsafe { *pos = kiocb.pos() };
         }
-        Outcome::into_c(result.map(Outcome::Done))
+        kiocb.reply(result).into_c()
     }
 
     /// # Safety

@@ -33,6 +33,7 @@ use super::{
     SuperBlock, //
 };
 use crate::bindings;
+use core::marker::PhantomData;
 use kernel::{
     error::{
         from_err_ptr,
@@ -63,13 +64,17 @@ impl<T: FileSystem> Rename<'_, T> {
     }
 }
 
-/// The body of a symbolic link, as the lower filesystem gave it to the VFS.
-pub struct LinkBody(*const c_char);
+/// The body of a symbolic link, as the lower filesystem gave it to the VFS: there as long as the
+/// dentry is, and until the cleanup is done, if there is one to do. Both outlive `'a`.
+pub struct LinkBody<'a> {
+    raw: *const c_char,
+    _dentry: PhantomData<&'a LowerDentry>,
+}
 
-impl LinkBody {
+impl LinkBody<'_> {
     /// What the VFS wants to have returned.
     pub(super) fn into_raw(self) -> *const c_char {
-        self.0
+        self.raw
     }
 }
 
@@ -126,13 +131,16 @@ impl LowerDentry {
     /// # Errors
     ///
     /// Those of the lower filesystem and the security modules.
-    pub fn get_link(&self, cleanup: LinkCleanup<'_>) -> Result<LinkBody> {
+    pub fn get_link<'a>(&'a self, cleanup: LinkCleanup<'a>) -> Result<LinkBody<'a>> {
         if self.inode().is_none() {
             return Err(ESTALE);
         }
         // SAFETY: The dentry is referenced and positive.
         let body = unsafe { bindings::vfs_get_link(self.as_raw(), cleanup.0) };
-        from_err_ptr(body.cast_mut()).map(|body| LinkBody(body))
+        from_err_ptr(body.cast_mut()).map(|raw| LinkBody {
+            raw,
+            _dentry: PhantomData,
+        })
     }
 }
 
@@ -244,7 +252,10 @@ pub trait InodeOperations: Sized + 'static {
     }
 
     /// Reads a symbolic link on a walk along it.
-    fn get_link(_dentry: &Dentry<Self::Fs>, _cleanup: LinkCleanup<'_>) -> Result<LinkBody> {
+    fn get_link<'a>(
+        _dentry: &'a Dentry<Self::Fs>,
+        _cleanup: LinkCleanup<'a>,
+    ) -> Result<LinkBody<'a>> {
         build_error!(VTABLE_DEFAULT_ERROR)
     }
 }

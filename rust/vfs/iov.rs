@@ -13,11 +13,16 @@ use core::{
 
 /// An `iov_iter` handed in by the VFS for one call: user memory, kernel pages, anything.
 ///
+/// It belongs to the request of the call. Once that is queued the iterator may be gone, and must not be
+/// used any more: this the types do not see to, unlike for the request itself ([`super::kiocb`]).
+///
 /// # Invariants
 ///
-/// `raw` is a valid iterator for `'a`, and nobody else uses it meanwhile.
+/// - `raw` is a valid iterator for `'a`, and nobody else uses it meanwhile.
+/// - It has moved on from where it can go back to by `total` less what is left.
 pub struct IovIter<'a> {
     raw: NonNull<bindings::iov_iter>,
+    total: usize,
     _call: PhantomData<&'a mut bindings::iov_iter>,
 }
 
@@ -28,10 +33,14 @@ impl IovIter<'_> {
     ///
     /// `raw` is non-null, valid, and for this wrapper alone while it lives.
     pub(super) unsafe fn from_raw(raw: *mut bindings::iov_iter) -> Self {
-        Self {
-            // SAFETY: The caller guarantees it.
-            raw: unsafe { NonNull::new_unchecked(raw) },
-            _call: PhantomData,
+        // SAFETY: The caller guarantees it.
+        // INVARIANT: It has not moved yet.
+        unsafe {
+            Self {
+                raw: NonNull::new_unchecked(raw),
+                total: iter_count(raw),
+                _call: PhantomData,
+            }
         }
     }
 
@@ -70,6 +79,7 @@ impl IovIter<'_> {
 
     /// Cuts what is left to `bytes`, which must be at most [`IovIter::remaining`].
     pub fn truncate(&mut self, bytes: usize) {
+        let cut = self.remaining().saturating_sub(bytes);
         // SAFETY: By the type invariants the iterator is valid and ours; every kind of iterator
         // has the count there. This is what `iov_iter_truncate()` does.
         unsafe {
@@ -77,12 +87,15 @@ impl IovIter<'_> {
             let count = &mut (*iter).__bindgen_anon_1.__bindgen_anon_1.as_mut().count;
             *count = bytes.min(*count);
         }
+        // INVARIANT: As much less is left as there is in all.
+        self.total = self.total.saturating_sub(cut);
     }
 
-    /// Moves back by `bytes`, which must have been advanced over before.
+    /// Moves back by `bytes`, but no farther than to where the call has found it.
     pub fn revert(&mut self, bytes: usize) {
-        // SAFETY: By the type invariants the iterator is valid.
-        unsafe { bindings::iov_iter_revert(self.raw.as_ptr(), bytes) };
+        let moved = self.total.saturating_sub(self.remaining());
+        // SAFETY: By the type invariants the iterator is valid, and so is where it goes back to.
+        unsafe { bindings::iov_iter_revert(self.raw.as_ptr(), bytes.min(moved)) };
     }
 }
 

@@ -4,10 +4,10 @@
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h) (`struct kiocb`)
 //!
-//! A request ends in one of two ways, and the types keep them apart. Either the call returns its
-//! result, or it returns [`Outcome::Queued`] and somebody completes the request later, once. The
-//! token inside `Queued` is only to be had for giving the duty to complete ([`PendingKiocb`]) away,
-//! and an error cannot take its place afterwards.
+//! A call owns its request and has to answer it with a [`Reply`], which is only to be had for the
+//! request: either for its result ([`Kiocb::reply`]), or for queueing it, when the duty to complete
+//! it ([`PendingKiocb`]) goes to somebody else. Once it is queued nothing is left to make another
+//! reply of, an error above all; nor can it be queued twice, or looked at any more.
 
 use super::{
     FileSystem,
@@ -124,42 +124,48 @@ impl<'a, T: FileSystem> Kiocb<'a, T> {
         unsafe { bindings::is_sync_kiocb(self.raw.as_ptr()) }
     }
 
-    /// The duty to complete the request later, for one who queues it.
+    /// The duty to complete the request later, for one who is about to queue it.
     ///
     /// # Safety
     ///
-    /// To be called at most once for a request, and only if it is going to be queued: from then on
-    /// the result of the call must be [`Outcome::Queued`].
+    /// The duty is either done, once, and then the request has become [`Kiocb::queued`]; or it is
+    /// forgotten, and then the request gets another reply.
     pub(super) unsafe fn defer(&self) -> PendingKiocb {
         PendingKiocb { raw: self.raw }
     }
+
+    /// Answers a request that was queued: it may be complete already, and is not looked at.
+    pub(super) fn queued(self) -> Reply<'a> {
+        Reply::new(-(bindings::EIOCBQUEUED as isize))
+    }
+
+    /// Answers the request with its result, the number of bytes that were transferred.
+    pub fn reply(self, result: Result<usize>) -> Reply<'a> {
+        Reply::new(match result {
+            Ok(bytes) => bytes as isize,
+            Err(error) => error.to_errno() as isize,
+        })
+    }
 }
 
-/// What became of a request that did not fail at once.
+/// What a call returns for the request that it owned.
 #[must_use]
-pub enum Outcome {
-    /// It goes on, and will be completed by whoever holds its [`PendingKiocb`].
-    Queued(QueuedToken),
-    /// It is done, and so many bytes were transferred.
-    Done(usize),
+pub struct Reply<'a> {
+    ret: isize,
+    _request: PhantomData<&'a mut bindings::kiocb>,
 }
 
-/// Proof that the duty to complete a request was given away.
-pub struct QueuedToken(());
-
-impl Outcome {
-    /// A queued request; `vfs` alone can say so.
-    pub(super) fn queued() -> Self {
-        Outcome::Queued(QueuedToken(()))
+impl Reply<'_> {
+    fn new(ret: isize) -> Self {
+        Self {
+            ret,
+            _request: PhantomData,
+        }
     }
 
     /// The value that the VFS expects.
-    pub(super) fn into_c(result: Result<Self>) -> isize {
-        match result {
-            Ok(Outcome::Queued(_)) => -(bindings::EIOCBQUEUED as isize),
-            Ok(Outcome::Done(bytes)) => bytes as isize,
-            Err(error) => error.to_errno() as isize,
-        }
+    pub(super) fn into_c(self) -> isize {
+        self.ret
     }
 }
 

@@ -13,7 +13,7 @@ pub use super::lower_mount::{
 
 use super::{
     file::Opening,
-    scope::CredGuard, //
+    scope::with_creds, //
 };
 use crate::bindings;
 use core::ptr::NonNull;
@@ -357,11 +357,14 @@ impl LowerPath {
     }
 }
 
-/// An open file of the lower filesystem.
-#[derive(Clone)]
-pub struct LowerFile(ARef<File>);
+/// A file of the lower filesystem that was opened just now, and can still be told how to behave.
+///
+/// # Invariants
+///
+/// Nobody else has the file.
+pub struct NewLowerFile(pub(super) LowerFile);
 
-impl LowerFile {
+impl NewLowerFile {
     /// Opens `path` with `flags` (`O_*`) as `cred`, for the file `above` if there is one.
     ///
     /// The running task takes on `cred` meanwhile: a security module may label a file by the task
@@ -385,7 +388,7 @@ impl LowerFile {
         Self::open_at(&path.mount, &path.dentry, flags, cred, above)
     }
 
-    /// As [`LowerFile::open`], by mount and dentry.
+    /// As [`NewLowerFile::open`], by mount and dentry.
     pub fn open_at(
         mount: &LowerMount,
         dentry: &LowerDentry,
@@ -396,10 +399,9 @@ impl LowerFile {
         let inode = dentry.inode().ok_or(ESTALE)?;
         let raw = mount.at(dentry);
         let (flags, creds) = (flags as c_int, cred.as_ptr().cast());
-        let _creds = CredGuard::new(cred);
         // SAFETY: Path and credentials live during the call, and the dentry is positive; both
         // functions take references of their own. The file above lives, and has its path.
-        let file = from_err_ptr(unsafe {
+        let open = || unsafe {
             match above.filter(|above| above.is_silent()) {
                 Some(above) => {
                     let flags = if inode.is_immutable() || inode.is_append_only() {
@@ -413,11 +415,47 @@ impl LowerFile {
                 }
                 None => bindings::dentry_open(&raw, flags, creds),
             }
-        })?;
+        };
+        let file = from_err_ptr(with_creds(cred, open))?;
         let file = NonNull::new(file).ok_or(EIO)?;
         // SAFETY: A file that is no error pointer was made just now, with one reference, which
         // goes to the new object, and has no `fdget_pos()` user.
-        Ok(Self(unsafe { ARef::from_raw(file.cast()) }))
+        // INVARIANT: So nobody else has it.
+        Ok(Self(LowerFile(unsafe { ARef::from_raw(file.cast()) })))
+    }
+
+    /// The file, for everybody, as it behaves now.
+    pub fn share(self) -> LowerFile {
+        self.0
+    }
+}
+
+/// An open file of the lower filesystem.
+#[derive(Clone)]
+pub struct LowerFile(ARef<File>);
+
+impl LowerFile {
+    /// Opens a file as [`NewLowerFile::open`] does, as it is.
+    ///
+    /// Context and errors as there.
+    pub fn open(
+        path: &LowerPath,
+        flags: u32,
+        cred: &Credential,
+        above: Option<Opening<'_>>,
+    ) -> Result<Self> {
+        NewLowerFile::open(path, flags, cred, above).map(NewLowerFile::share)
+    }
+
+    /// As [`LowerFile::open`], by mount and dentry.
+    pub fn open_at(
+        mount: &LowerMount,
+        dentry: &LowerDentry,
+        flags: u32,
+        cred: &Credential,
+        above: Option<Opening<'_>>,
+    ) -> Result<Self> {
+        NewLowerFile::open_at(mount, dentry, flags, cred, above).map(NewLowerFile::share)
     }
 
     /// The kernel crate's view of the file.

@@ -11,8 +11,11 @@ use super::{
     },
     file::Owner,
     freeze::FaultAccess,
-    lower::LowerFile,
-    scope::CredGuard, //
+    lower::{
+        LowerFile,
+        NewLowerFile, //
+    },
+    scope::with_creds, //
 };
 use crate::bindings;
 use core::mem::MaybeUninit;
@@ -20,6 +23,45 @@ use kernel::{
     error::to_result,
     prelude::*, //
 };
+
+impl NewLowerFile {
+    /// Switches the lower filesystem's own readahead off.
+    ///
+    /// The layer above reads ahead itself. And what the lower read ahead would cover bytes that
+    /// nobody asked for, which a direct write may be changing.
+    ///
+    /// A file of a filesystem that stacks (overlayfs) passes the advice on to the one it reads from.
+    ///
+    /// Context: process context, may sleep.
+    pub fn disable_readahead(&mut self) {
+        let advice = bindings::POSIX_FADV_RANDOM as c_int;
+        // SAFETY: By the type invariants nobody else looks at the mode. Whose device is none refuses
+        // the advice, or forgets it, and reads nothing ahead.
+        unsafe {
+            bindings::file_mode_set(self.0.as_raw(), bindings::FMODE_RANDOM);
+            bindings::vfs_fadvise(self.0.as_raw(), 0, 0, advice);
+        }
+    }
+
+    /// Leaves modification and change time alone when this file is written.
+    ///
+    /// For write-back: what it writes was modified when it was written above.
+    pub fn disable_time_updates(&mut self) {
+        // SAFETY: As above.
+        unsafe { bindings::file_mode_set(self.0.as_raw(), bindings::FMODE_NOCMTIME) };
+    }
+
+    /// Asks nobody for permission when this file is read.
+    ///
+    /// A listener of fanotify, which decides in user space, would be waited for with folio locks
+    /// held. Content that has to be brought first (`FAN_PRE_ACCESS`) is asked for all the same.
+    pub fn disable_access_permission_events(&mut self) {
+        if self.0.mode() & LowerFile::NOTIFY_MASK == 0 {
+            // SAFETY: As above.
+            unsafe { bindings::file_mode_set(self.0.as_raw(), LowerFile::NOTIFY_MASK) };
+        }
+    }
+}
 
 impl LowerFile {
     /// Both bits mean: all events but `FAN_ACCESS_PERM`. The second alone: no questions at all.
@@ -49,43 +91,6 @@ impl LowerFile {
     /// Whether the file honours requests that must not sleep.
     pub fn can_nowait(&self) -> bool {
         self.mode() & bindings::FMODE_NOWAIT != 0
-    }
-
-    /// Switches the lower filesystem's own readahead off.
-    ///
-    /// The layer above reads ahead itself. And what the lower read ahead would cover bytes that
-    /// nobody asked for, which a direct write may be changing.
-    ///
-    /// A file of a filesystem that stacks (overlayfs) passes the advice on to the one it reads from.
-    ///
-    /// Context: process context, may sleep.
-    pub fn disable_readahead(&self) {
-        let advice = bindings::POSIX_FADV_RANDOM as c_int;
-        // SAFETY: Called on a file that was opened just now and that nobody else has. Whose device is
-        // none refuses the advice, or forgets it, and reads nothing ahead.
-        unsafe {
-            bindings::file_mode_set(self.as_raw(), bindings::FMODE_RANDOM);
-            bindings::vfs_fadvise(self.as_raw(), 0, 0, advice);
-        }
-    }
-
-    /// Leaves modification and change time alone when this file is written.
-    ///
-    /// For write-back: what it writes was modified when it was written above.
-    pub fn disable_time_updates(&self) {
-        // SAFETY: As above.
-        unsafe { bindings::file_mode_set(self.as_raw(), bindings::FMODE_NOCMTIME) };
-    }
-
-    /// Asks nobody for permission when this file is read.
-    ///
-    /// A listener of fanotify, which decides in user space, would be waited for with folio locks
-    /// held. Content that has to be brought first (`FAN_PRE_ACCESS`) is asked for all the same.
-    pub fn disable_access_permission_events(&self) {
-        if self.mode() & Self::NOTIFY_MASK == 0 {
-            // SAFETY: As above.
-            unsafe { bindings::file_mode_set(self.as_raw(), Self::NOTIFY_MASK) };
-        }
     }
 
     /// Whether somebody may have to bring the content before it is read (`FAN_PRE_ACCESS`).
@@ -164,9 +169,11 @@ impl LowerFile {
         if self.mode() & mode == 0 {
             return Err(EBADF);
         }
-        let _creds = CredGuard::new(self.file().cred());
+        let direction = direction as c_int;
         // SAFETY: The file lives, and `pos` through the call.
-        to_result(unsafe { bindings::rw_verify_area(direction as c_int, self.as_raw(), &pos, len) })
+        to_result(with_creds(self.file().cred(), || unsafe {
+            bindings::rw_verify_area(direction, self.as_raw(), &pos, len)
+        }))
     }
 
     /// Reads into `iter`, as `vfs_iocb_iter_read()` does, but see [`LowerFile::verify`]. The running

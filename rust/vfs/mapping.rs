@@ -27,7 +27,7 @@ use super::{
     iov::IovIter,
     kiocb::{
         Kiocb,
-        Outcome, //
+        Reply, //
     },
     range_set::{
         ByteRange,
@@ -100,7 +100,7 @@ pub trait CachedFile: FileSystem {
     ///
     /// Context: process context, may sleep; the inode's `i_rwsem` is held exclusively to write, and
     /// not to read.
-    fn direct_io(kiocb: &mut Kiocb<'_, Self>, iter: &mut IovIter<'_>) -> Result<Outcome>;
+    fn direct_io<'a>(kiocb: Kiocb<'a, Self>, iter: &mut IovIter<'_>) -> Reply<'a>;
 
     /// How long a read or a store may wait for the same to open the gate, in milliseconds.
     ///
@@ -181,6 +181,6 @@ unsafe extern "C" fn direct_io<T: CachedFile>(
     iter: *mut bindings::iov_iter,
 ) -> isize {
     // SAFETY: The caller guarantees both for the duration of the call.
-    let (mut kiocb, mut iter) = unsafe { (Kiocb::from_raw(kiocb), IovIter::from_raw(iter)) };
-    Outcome::into_c(T::direct_io(&mut kiocb, &mut iter))
+    let (kiocb, mut iter) = unsafe { (Kiocb::from_raw(kiocb), IovIter::from_raw(iter)) };
+    T::direct_io(kiocb, &mut iter).into_c()
 }

@@ -77,9 +77,9 @@ impl PinnedBuffer {
     pub fn pin<T: FileSystem>(
         inode: &Inode<T>,
         iter: &mut IovIter<'_>,
-        direction: Direction,
         mem_align: u32,
     ) -> Result<Option<Self>> {
+        let direction = iter.direction();
         let total = iter.remaining();
         // SAFETY: The iterator is valid.
         let (pages, pinned, user) = unsafe {

@@ -6,38 +6,23 @@
 //! [`include/linux/sched/mm.h`](srctree/include/linux/sched/mm.h)
 
 use crate::bindings;
-use core::marker::PhantomData;
 use kernel::{
     cred::Credential,
     types::NotThreadSafe, //
 };
 
-/// The running task acts with other credentials while this lives.
+/// Has the running task act as `cred` while it does `act`, as `override_creds()` does.
 ///
-/// Guards nest: they must be dropped in the reverse order of their making, which scopes ensure.
-pub struct CredGuard<'a> {
-    old: *const bindings::cred,
-    _cred: PhantomData<&'a Credential>,
-    _task: NotThreadSafe,
-}
-
-impl<'a> CredGuard<'a> {
-    /// Takes on `cred`, as `override_creds()` does.
-    pub fn new(cred: &'a Credential) -> Self {
-        // SAFETY: `cred` outlives the guard. `Credential` is a transparent wrapper.
-        let old = unsafe { bindings::override_creds(core::ptr::from_ref(cred).cast()) };
-        Self {
-            old,
-            _cred: PhantomData,
-            _task: NotThreadSafe,
-        }
-    }
-}
-
-impl Drop for CredGuard<'_> {
-    fn drop(&mut self) {
-        // SAFETY: `old` were the credentials of this task, which the guard cannot have left.
-        unsafe { bindings::revert_creds(self.old) };
+/// No guard, since one that is forgotten, or dropped out of turn, would leave the task with
+/// credentials of which it has no reference.
+pub fn with_creds<R>(cred: &Credential, act: impl FnOnce() -> R) -> R {
+    // SAFETY: `cred` outlives the call, and `old` were the credentials of this task, to which every
+    // call that `act` has made of this has returned. `Credential` is a transparent wrapper.
+    unsafe {
+        let old = bindings::override_creds(core::ptr::from_ref(cred).cast());
+        let result = act();
+        bindings::revert_creds(old);
+        result
     }
 }
 

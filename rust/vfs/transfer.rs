@@ -24,8 +24,8 @@ use super::{
     bvec::Direction,
     kiocb::{
         Kiocb,
-        Outcome,
-        PendingKiocb, //
+        PendingKiocb,
+        Reply, //
     },
     lower::LowerFile,
     pin::PinnedBuffer,
@@ -43,6 +43,7 @@ use crate::{
 };
 use core::{
     cell::UnsafeCell,
+    marker::PhantomData,
     ptr::NonNull, //
 };
 use kernel::{
@@ -140,14 +141,18 @@ unsafe impl<T: DirectFile> Send for Transfer<T> {}
 // SAFETY: As above.
 unsafe impl<T: DirectFile> Sync for Transfer<T> {}
 
-/// A transfer that was not submitted yet. Dropping it undoes everything.
+/// A transfer that was not submitted yet, for a request that lives through the call `'a`. Dropping it
+/// undoes everything.
 ///
 /// # Invariants
 ///
 /// Nobody else uses the transfer.
-pub struct Prepared<T: DirectFile>(Arc<Transfer<T>>);
+pub struct Prepared<'a, T: DirectFile> {
+    transfer: Arc<Transfer<T>>,
+    _call: PhantomData<Kiocb<'a, T>>,
+}
 
-impl<T: DirectFile> Prepared<T> {
+impl<'a, T: DirectFile> Prepared<'a, T> {
     /// Prepares the transfer of `buffer`, cut to `range`, for the request `upper`.
     ///
     /// Context: process context, may sleep.
@@ -156,7 +161,7 @@ impl<T: DirectFile> Prepared<T> {
     ///
     /// `ENOMEM`.
     pub fn new(
-        upper: &Kiocb<'_, T>,
+        upper: &Kiocb<'a, T>,
         file: LowerFile,
         buffer: PinnedBuffer,
         range: ByteRange,
@@ -196,7 +201,10 @@ impl<T: DirectFile> Prepared<T> {
             GFP_KERNEL,
         )?;
         // INVARIANT: It was made just now.
-        Ok(Self(transfer))
+        Ok(Self {
+            transfer,
+            _call: PhantomData,
+        })
     }
 
     /// Makes the transfer's range a member of `set`, closed, until the transfer has ended.
@@ -204,7 +212,7 @@ impl<T: DirectFile> Prepared<T> {
     /// A second call does nothing. Contains a full barrier, see [`super::range_set`].
     pub fn enter(&mut self, set: &Arc<RangeSet>) {
         // SAFETY: By the type invariants nobody else uses the ticket.
-        unsafe { self.0.ticket().enter(set, self.0.range) };
+        unsafe { self.transfer.ticket().enter(set, self.transfer.range) };
     }
 
     /// Closes the range again, or opens it halfway to make it ready for closing.
@@ -212,13 +220,10 @@ impl<T: DirectFile> Prepared<T> {
     /// Contains a full barrier, see [`super::range_set`].
     pub fn set_closed(&mut self, closed: bool) {
         // SAFETY: By the type invariants nobody else uses the ticket.
-        unsafe { self.0.ticket().set_closed(closed) };
+        unsafe { self.transfer.ticket().set_closed(closed) };
     }
 
-    /// Submits the transfer to the lower file.
-    ///
-    /// If `upper` can be queued and `may_queue` is set, the result can be [`Outcome::Queued`]; else
-    /// this waits for the end of the transfer.
+    /// Submits the transfer to the lower file and waits for its end.
     ///
     /// Context: process context, may sleep (unless the request may not); the upper `i_rwsem` is
     /// held, no folio lock and no `invalidate_lock`.
@@ -226,41 +231,68 @@ impl<T: DirectFile> Prepared<T> {
     /// # Errors
     ///
     /// What [`DirectFile::finish`] makes of the lower file's.
-    pub fn submit(self, upper: &mut Kiocb<'_, T>, may_queue: bool) -> Result<Outcome> {
-        let transfer = self.0;
-        let queueable = may_queue && !upper.is_sync();
-        // SAFETY: Nobody else uses kiocb and state before the lower call. If this sets `upper`, the
-        // result of this call is `Queued` unless the duty is taken back below.
+    pub fn submit_and_wait(self) -> Result<usize> {
+        let transfer = self.transfer;
+        // SAFETY: Nobody else uses kiocb and state before the lower call.
         unsafe {
-            if queueable {
-                (*transfer.state.get()).upper = Some(upper.defer());
-            }
-            if queueable || transfer.lower_stacks() {
+            if transfer.lower_stacks() {
                 (*transfer.kiocb.get()).ki_complete = Some(Transfer::<T>::lower_complete);
             }
         }
-        // The completion's reference, if nobody waits for it. It goes to `lower_complete`, or is
-        // taken back below.
-        let completion = queueable.then(|| Arc::into_raw(transfer.clone()));
-        // SAFETY: The inode lives; `end` has the matching `inode_dio_end`.
-        unsafe { bindings::inode_dio_begin(transfer.inode().as_raw()) };
         let mut ret = transfer.call_lower();
         if ret == -(bindings::EIOCBQUEUED as isize) {
-            if queueable {
-                return Ok(Outcome::queued());
-            }
             ret = transfer.wait();
         }
-        // SAFETY: The lower file did not queue the request, so it does not complete it, or it has
-        // done so, for nobody's reference. Nobody else uses the state. The caller completes the
-        // request itself.
+        transfer.end(lower_result(ret), Context::Caller)
+    }
+
+    /// Submits the transfer to the lower file, and lets it go on without `upper` having to wait for
+    /// its end, if that is not what `upper` is for.
+    ///
+    /// Context: as [`Prepared::submit_and_wait`].
+    pub fn submit(self, upper: Kiocb<'a, T>) -> Submitted<'a, T> {
+        if upper.is_sync() {
+            return Submitted::Ended(upper, self.submit_and_wait());
+        }
+        let transfer = self.transfer;
+        // SAFETY: Nobody else uses kiocb and state before the lower call. The duty is taken back
+        // below unless the lower file has queued the request.
         unsafe {
-            drop(completion.map(|raw| Arc::from_raw(raw)));
+            (*transfer.state.get()).upper = Some(upper.defer());
+            (*transfer.kiocb.get()).ki_complete = Some(Transfer::<T>::lower_complete);
+        }
+        // The completion's reference. It goes to `lower_complete`, or is taken back below.
+        let completion = Arc::into_raw(transfer.clone());
+        let ret = transfer.call_lower();
+        if ret == -(bindings::EIOCBQUEUED as isize) {
+            return Submitted::Queued(upper.queued());
+        }
+        // SAFETY: The lower file did not queue the request, so it does not complete it. Nobody else
+        // uses the state.
+        unsafe {
+            drop(Arc::from_raw(completion));
             (*transfer.state.get()).upper = None;
         }
-        transfer
-            .end(lower_result(ret), Context::Caller)
-            .map(Outcome::Done)
+        Submitted::Ended(upper, transfer.end(lower_result(ret), Context::Caller))
+    }
+}
+
+/// What became of a transfer that was submitted.
+#[must_use]
+pub enum Submitted<'a, T: DirectFile> {
+    /// It goes on, and completes the request by itself.
+    Queued(Reply<'a>),
+    /// It has ended. The request is still to be answered.
+    Ended(Kiocb<'a, T>, Result<usize>),
+}
+
+impl<'a, T: DirectFile> Submitted<'a, T> {
+    /// Answers the request, if that was not done.
+    pub fn reply(self) -> Reply<'a> {
+        match self {
+            Submitted::Queued(reply) => reply,
+            Submitted::Ended(upper, result) => upper.reply(result),
+        }
     }
 }
 
@@ -278,6 +310,8 @@ impl<T: DirectFile> Transfer<T> {
 
     /// Calls the lower file. Returns what it returns.
     fn call_lower(&self) -> isize {
+        // SAFETY: The inode lives; `end` has the matching `inode_dio_end`.
+        unsafe { bindings::inode_dio_begin(self.inode().as_raw()) };
         let len = usize::try_from(self.range.end().saturating_sub(self.range.start() as u64))
             .unwrap_or(usize::MAX);
         // SAFETY: The submitter alone uses the state until the lower call; the completion lets go of
@@ -335,10 +369,10 @@ impl<T: DirectFile> Transfer<T> {
     /// Called by the lower file, once, with the kiocb of a transfer that it queued.
     unsafe extern "C" fn lower_complete(kiocb: *mut bindings::kiocb, ret: ffi::c_long) {
         let opaque = kiocb.cast::<Opaque<bindings::kiocb>>();
-        // SAFETY: `submit` put the kiocb into a transfer.
+        // SAFETY: `Prepared::new` put the kiocb into a transfer.
         let this = unsafe { kernel::container_of!(opaque, Self, kiocb).cast_const() };
-        // SAFETY: The transfer lives: `submit` waits for the answer with a reference, or has left one
-        // for this call. The lower file is done, and the submitter does not use the state until it
+        // SAFETY: The transfer lives: `submit_and_wait` waits for the answer with a reference, or
+        // `submit` has left one for this call. The lower file is done, and the submitter does not use the state until it
         // has the answer, or not any more. `LowerFile::write_iter` started the write and leaves its
         // end to the completion of a queued request.
         let is_awaited = unsafe {
@@ -403,7 +437,7 @@ impl<T: DirectFile> Transfer<T> {
             buffer.release(redirty);
         }
         drop(file);
-        // SAFETY: The inode lives; this is the end of what `submit` began.
+        // SAFETY: The inode lives; this is the end of what `call_lower` began.
         unsafe { bindings::inode_dio_end(self.inode().as_raw()) };
         result
     }

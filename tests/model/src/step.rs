@@ -44,7 +44,7 @@ steps! {
     /// A direct write that extends the file takes it anew, exclusively.
     LockAlone = "fs/direct.rs", "lock_for_write";
     /// A direct read takes it.
-    LockForRead = "fs/direct.rs", "read_buffer";
+    LockForRead = "fs/direct.rs", "prepare_read";
     /// A direct write's range enters the registry.
     Enter = "vfs/range_set.rs", "enter";
     /// A store leaves the store buffer (mutants only).
@@ -62,7 +62,7 @@ steps! {
     /// It looks whether the invalidation went well, its range closed.
     LookClosed = "fs/direct.rs", "empty_cache";
     /// A direct request goes to the lower file.
-    Submit = "vfs/transfer.rs", "submit";
+    Submit = "vfs/transfer.rs", "call_lower";
     /// The lower call has queued the request and looks at it once more; the inode lock is released.
     Queued = "vfs/transfer.rs", "call_lower";
     /// The error of an invalidation takes the place of `-EIOCBQUEUED` (mutant only).

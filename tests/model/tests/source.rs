@@ -37,8 +37,8 @@ const DRIVERS: &[Driver] = &[
         &[
             (PinSource, "with_buffer("),
             (LockForWrite, "lock_for_write("),
-            (Enter, "write_locked("),
-            (Queued, "drop(lock)"),
+            (Enter, "prepare_write("),
+            (Submit, ".submit("),
         ],
     ),
     driver(
@@ -46,17 +46,18 @@ const DRIVERS: &[Driver] = &[
         "with_buffer",
         &[
             (PinSource, "PinnedBuffer::pin("),
-            (LockForWrite, "transfer("),
+            (LockForWrite, "prepare("),
         ],
     ),
     driver(
         "fs/direct.rs",
-        "write_locked",
-        &[
-            (Enter, ".enter("),
-            (Look, "make_way("),
-            (Submit, ".submit("),
-        ],
+        "prepare_write",
+        &[(Enter, ".enter("), (Look, "make_way(")],
+    ),
+    driver(
+        "fs/direct.rs",
+        "submit",
+        &[(Submit, "transfer.submit("), (Queued, "drop(self.lock)")],
     ),
     driver(
         "fs/direct.rs",
@@ -82,11 +83,17 @@ const DRIVERS: &[Driver] = &[
     driver(
         "vfs/transfer.rs",
         "submit",
-        &[
-            (Submit, "inode_dio_begin("),
-            (Device, "call_lower("),
-            (LowerReturn, ".end("),
-        ],
+        &[(Device, "call_lower("), (LowerReturn, ".end(")],
+    ),
+    driver(
+        "vfs/transfer.rs",
+        "submit_and_wait",
+        &[(Device, "call_lower("), (LowerReturn, ".end(")],
+    ),
+    driver(
+        "vfs/transfer.rs",
+        "call_lower",
+        &[(Submit, "inode_dio_begin("), (Device, "file.write_iter(")],
     ),
     driver(
         "vfs/transfer.rs",
@@ -122,16 +129,25 @@ const DRIVERS: &[Driver] = &[
     ),
     driver(
         "fs/direct.rs",
-        "read_and_store",
-        &[(LockForRead, "read_buffer("), (CopyTo(0), "copy_to(")],
+        "read_at",
+        &[(FlushForRead, "prepare_read("), (Submit, "ready.submit(")],
     ),
     driver(
         "fs/direct.rs",
-        "read_buffer",
+        "read_and_store",
+        &[
+            (LockForRead, "prepare_read("),
+            (Submit, "submit_and_wait("),
+            (Unlock, "drop(lock)"),
+            (CopyTo(0), "copy_to("),
+        ],
+    ),
+    driver(
+        "fs/direct.rs",
+        "prepare_read",
         &[
             (LockForRead, "InodeLock::acquire("),
             (FlushForRead, "flush_for_read("),
-            (Submit, ".submit("),
         ],
     ),
     driver(
