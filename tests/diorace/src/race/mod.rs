@@ -57,7 +57,12 @@ pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
         }
     }
     let kinds: Vec<_> = team.members.iter().map(|member| member.kind).collect();
-    let mut report = on_store(bench, plan, team, history, store)?;
+    let raced = on_store(bench, plan, team, history, store);
+    if raced.is_err() {
+        // The room may be enough for the next one.
+        let _ = std::fs::remove_file(&path);
+    }
+    let mut report = raced?;
     let keep = bench.settings.keep && report.found();
     if keep {
         bench.arena.keep();
@@ -168,7 +173,7 @@ fn on_store(
     let mut shared = Shared::new(history, store, bench.geometry, writers, crew.stop());
     shared.signals = plan.has_signals();
     let shared = Arc::new(shared);
-    let hired = start::workers(bench, &team.members, &shared, &mut crew, &mut report)?;
+    let hired = start::workers(bench, plan, &team.members, &shared, &mut crew, &mut report)?;
     start::disturbers(bench, plan, &shared, &mut crew)?;
     let cloners = team.slots - 2 - plan.cloners;
     let first_slot = cloners - 2 * plan.changers.len();
@@ -295,11 +300,16 @@ fn finish(bench: &Bench<'_>, shared: &Shared, report: &mut ScenarioReport, hung:
 mod tests {
     use super::*;
 
-    use oracle::{Class, Outcome, Severity, Tally};
+    use engines::{Advice, Error, Kind, Queue};
+    use oracle::{Change, Class, Outcome, Severity, Tally};
 
     use crate::arena::{Arena, Geometry};
+    use crate::bench::Wanted;
+    use crate::liar::{Liar, LiarStore};
+    use crate::race::aim::Aim;
     use crate::report::samples;
     use crate::scenarios;
+    use crate::status::Status;
 
     /// The history of a scenario's file, in a run that makes the same choices as any other.
     fn history(scenario: &'static str, run: u64) -> History {
@@ -343,5 +353,103 @@ mod tests {
             assert_eq!(tally.events(Severity::Collision, Class::Stale), 0);
             assert!(tally.events(Severity::Violation, Class::Exposed) > 0);
         }
+    }
+
+    /// A file in memory for which the kernel lacks io_uring and libaio.
+    struct Poor(LiarStore);
+
+    impl Store for Poor {
+        fn open(&self, kind: Kind, depth: usize) -> Result<Box<dyn Queue>, Error> {
+            match kind.is_async() {
+                true => Err(Error::Unavailable {
+                    engine: kind.name(),
+                    errno: Errno::EPERM,
+                }),
+                false => self.0.open(kind, depth),
+            }
+        }
+
+        fn fsync(&self) -> Result<(), Errno> {
+            self.0.fsync()
+        }
+
+        fn advise(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno> {
+            self.0.advise(advice, offset, len)
+        }
+
+        fn change(&self, change: Change) -> Result<(), Errno> {
+            self.0.change(change)
+        }
+
+        fn size(&self) -> Result<u64, Errno> {
+            self.0.size()
+        }
+
+        fn label(&self) -> String {
+            self.0.label()
+        }
+    }
+
+    /// Races with these workers, of whom those that are wanted can only have what is not asynchronous.
+    fn race_poorly(workers: &[WorkerPlan], wanted: &str, all_needed: bool) -> (Status, String) {
+        let mut settings = samples::choices(7)
+            .settings(&samples::place(), false)
+            .unwrap();
+        settings.duration = Duration::from_millis(50);
+        settings.wanted = match wanted {
+            "" => Wanted::default(),
+            word => Wanted::parse(&[word.to_owned()]).unwrap(),
+        };
+        let arena = Arena::new(&std::env::temp_dir()).unwrap();
+        let bench = Bench::new(&settings, &arena, Geometry::USUAL, "poor");
+        let mut plan = Plan::new(64 << 10, 4096);
+        plan.workers = workers.to_vec();
+        plan.all_needed = all_needed;
+        let raced = on_any(&bench, &plan, |history| {
+            let liar = Arc::new(Liar::new(history, None, 1));
+            Arc::new(Poor(LiarStore(liar)))
+        });
+        match raced {
+            Ok(report) => (report.status, report.notes.join("; ")),
+            Err(error) => (Status::of_error(&error), error.to_string()),
+        }
+    }
+
+    #[test]
+    fn what_nobody_was_left_to_do_is_not_legal() {
+        let aim = Aim::Blocks {
+            sizes: vec![4096],
+            within: 0..64 << 10,
+        };
+        let write = |kind| WorkerPlan::write(kind, aim.clone(), 1);
+        let read = |kind| WorkerPlan::read(kind, aim.clone(), 1);
+        let (cached, look) = (write(Kind::BUFFERED), read(Kind::BUFFERED));
+        let lacks = |workers: &[WorkerPlan], wanted, what: &str| {
+            let (status, why) = race_poorly(workers, wanted, what.contains("about"));
+            assert_eq!(status, Status::Lacking, "{why}");
+            assert!(why.contains(what) && why.contains("EPERM"), "{why}");
+        };
+        lacks(&[write(Kind::LIBAIO), look.clone()], "", "who writes: ");
+        lacks(
+            &[write(Kind::URING), cached.clone(), look.clone()],
+            "",
+            "writes with O_DIRECT",
+        );
+        lacks(
+            &[write(Kind::DIRECT), read(Kind::URING)],
+            "",
+            "it is about an engine",
+        );
+        let legal = |workers: &[WorkerPlan], wanted, note: &str| {
+            let raced = race_poorly(workers, wanted, false);
+            assert_eq!(raced.0, Status::Legal, "{}", raced.1);
+            assert!(raced.1.contains(note), "{}", raced.1);
+        };
+        // Others do the same.
+        let three = [write(Kind::LIBAIO), write(Kind::DIRECT), look.clone()];
+        legal(&three, "", "left out: libaio");
+        // Readers were all that was asked for.
+        legal(&[write(Kind::LIBAIO), look.clone()], "buffered:read", "");
+        legal(&[cached, look, read(Kind::URING)], "", "left out: uring");
     }
 }

@@ -29,6 +29,8 @@ pub struct Plan {
     pub changers: Vec<ChangePlan>,
     /// How many clone it.
     pub cloners: usize,
+    /// Without any one of its workers it is not this race.
+    pub all_needed: bool,
 }
 
 /// What a file is before the race.
@@ -196,6 +198,7 @@ impl Plan {
             start: Start::Filled,
             changers: Vec::new(),
             cloners: 0,
+            all_needed: false,
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use engines::{Error, Queue};
-use oracle::Tally;
+use oracle::{Mode, Tally};
 
 use crate::bench::{Bench, DISTURBER};
 use crate::crew::Crew;
@@ -19,14 +19,16 @@ use crate::race::shared::Shared;
 use crate::race::worker::{Post, Worker};
 use crate::report::ScenarioReport;
 use crate::rng::Rng;
+use crate::status::Lacking;
 
 /// Starts those who write and read, and says who they are. An engine that the kernel lacks is left out
-/// and noted.
+/// and noted; what it is not this race without is an error that says what is lacking.
 ///
 /// Processes are forked before there is any thread, and before anything is open that they would
 /// inherit.
 pub fn workers(
     bench: &Bench<'_>,
+    plan: &Plan,
     members: &[WorkerPlan],
     shared: &Arc<Shared>,
     crew: &mut Crew<Tally>,
@@ -36,7 +38,7 @@ pub fn workers(
         .into_iter()
         .partition(|(member, _)| member.process.fate().is_some());
     let mut ready: Vec<(Arc<Pulse>, Worker)> = Vec::new();
-    let mut hired = Vec::new();
+    let (mut hired, mut left_out) = (Vec::new(), Vec::new());
     for (member, post) in apart.into_iter().chain(here) {
         match hire(bench, member, &post, shared, crew) {
             Ok(one) => {
@@ -44,18 +46,41 @@ pub fn workers(
                 hired.push(member.clone());
             }
             Err(error @ Error::Unavailable { .. }) => {
-                let note = format!("left out: {error}");
-                if !report.notes.contains(&note) {
-                    report.notes.push(note);
+                let why = error.to_string();
+                if !left_out.contains(&why) {
+                    left_out.push(why);
                 }
             }
             Err(error) => return Err(error.into()),
         }
     }
+    if let Some(what) = lacking(plan, members, &hired) {
+        return Err(Lacking(format!("{what}: {}", left_out.join(", "))).into());
+    }
+    let notes = left_out.iter().map(|why| format!("left out: {why}"));
+    report.notes.extend(notes);
     for (pulse, worker) in ready {
         crew.start(pulse, move |found| worker.run(found))?;
     }
     Ok(hired)
+}
+
+/// Why the race would prove nothing with those of its members that could be had, if so: what nobody does
+/// cannot go wrong.
+fn lacking(plan: &Plan, members: &[WorkerPlan], hired: &[WorkerPlan]) -> Option<&'static str> {
+    let writes = |member: &WorkerPlan| member.role.writes();
+    let direct = |member: &WorkerPlan| {
+        writes(member) && matches!(member.mode(), Mode::Direct | Mode::Either)
+    };
+    if plan.all_needed && hired.len() < members.len() {
+        Some("it is about an engine that is left out")
+    } else if members.iter().any(writes) && !hired.iter().any(writes) {
+        Some("nobody is left who writes")
+    } else if members.iter().any(direct) && !hired.iter().any(direct) {
+        Some("nobody is left who writes with O_DIRECT")
+    } else {
+        None
+    }
 }
 
 /// The numbers of each worker.

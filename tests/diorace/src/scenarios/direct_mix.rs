@@ -45,5 +45,6 @@ fn plan(bench: &Bench<'_>, engine: Engine) -> Plan {
         start: Start::Filled,
         changers: Vec::new(),
         cloners: 0,
+        all_needed: false,
     }
 }

@@ -95,6 +95,7 @@ pub fn layout(len: u64, depth: usize, geometry: &Geometry) -> Plan {
         start: Start::Filled,
         changers: Vec::new(),
         cloners: 0,
+        all_needed: false,
     }
 }
 

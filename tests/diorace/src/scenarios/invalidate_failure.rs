@@ -71,5 +71,6 @@ fn plan(bench: &Bench<'_>) -> Plan {
         start: Start::Filled,
         changers: Vec::new(),
         cloners: 0,
+        all_needed: false,
     }
 }

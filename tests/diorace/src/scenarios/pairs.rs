@@ -220,6 +220,7 @@ fn plan_of(pair: &Pair, bench: &Bench<'_>) -> Plan {
         start: Start::Filled,
         changers: Vec::new(),
         cloners: 0,
+        all_needed: true,
         disturbers: vec![DisturbPlan {
             within: 0..LEN,
             block: 64 << 10,
