@@ -4,7 +4,7 @@
 use engines::{Advice, Kind as Engine};
 
 use crate::arena::Geometry;
-use crate::race::aim::Aim;
+use crate::race::aim::{Aim, Grid};
 use crate::race::plan::{ChangePlan, DisturbPlan, Plan, Way, WorkerPlan};
 
 /// Random places of a file, of any of these sizes.
@@ -12,6 +12,21 @@ pub fn anywhere(sizes: &[u64], len: u64) -> Aim {
     Aim::Blocks {
         sizes: sizes.to_vec(),
         within: 0..len,
+    }
+}
+
+/// For `copy-range`: parts of these places that never begin with a block. What does, the kernel may share
+/// with the other file, and then direct writes of less than a block may go through the cache for ever, in
+/// whatever part of the file.
+pub fn beside_blocks(grids: impl Iterator<Item = Grid>) -> Aim {
+    let grids = grids.map(|grid| Grid {
+        base: grid.base + 8,
+        len: grid.len - 16,
+        ..grid
+    });
+    Aim::Slots {
+        grids: grids.collect(),
+        grain: Some(16),
     }
 }
 

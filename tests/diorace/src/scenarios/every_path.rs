@@ -7,6 +7,7 @@ use oracle::Mode;
 use crate::bench::Bench;
 use crate::race::aim::{Aim, Grid};
 use crate::race::plan::{DisturbPlan, Mix, Plan, Process, Start, WorkerPlan, mode};
+use crate::scenarios::cast::beside_blocks;
 use crate::scenarios::{Kind, Scenario};
 
 pub static SCENARIO: Scenario = Scenario {
@@ -51,9 +52,16 @@ fn plan(bench: &Bench<'_>) -> Plan {
         count: part / (count * unit),
         len: unit,
     };
+    let (short, long) = (page.max(unit), 8 * page.max(unit));
     let all = Aim::Blocks {
-        sizes: vec![page.max(unit), 8 * page.max(unit)],
+        sizes: vec![short, long],
         within: 0..len,
+    };
+    let everywhere = Grid {
+        base: 0,
+        stride: long,
+        count: len / long,
+        len: long,
     };
     let mut workers = Vec::new();
     for (nth, kind) in engines.into_iter().enumerate() {
@@ -83,7 +91,11 @@ fn plan(bench: &Bench<'_>) -> Plan {
             Process::Killed(_) => writer.pausing(2000),
             _ => writer.pausing(100).in_slice(turn, TURNS),
         });
-        let reader = WorkerPlan::read(kind, all.clone(), depth.min(2));
+        let look = match kind {
+            Engine::COPY_RANGE => beside_blocks(std::iter::once(everywhere)),
+            _ => all.clone(),
+        };
+        let reader = WorkerPlan::read(kind, look, depth.min(2));
         let turn = (turn + TURNS / 2) % TURNS;
         workers.push(reader.pausing(500).in_slice(turn, TURNS));
     }
@@ -104,5 +116,39 @@ fn plan(bench: &Bench<'_>) -> Plan {
         changers: Vec::new(),
         cloners: 0,
         all_needed: false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::arena::{Arena, Geometry};
+    use crate::race::aim::Aimer;
+    use crate::report::samples;
+    use crate::rng::Rng;
+
+    /// The threads on a filesystem of this geometry.
+    fn workers(geometry: Geometry) -> Vec<WorkerPlan> {
+        let choices = samples::choices(7);
+        let settings = choices.settings(&samples::place(), false).unwrap();
+        let arena = Arena::new(&std::env::temp_dir()).unwrap();
+        plan(&Bench::new(&settings, &arena, geometry, SCENARIO.name)).workers
+    }
+
+    #[test]
+    fn nobody_has_blocks_shared_that_others_write_directly() {
+        let geometry = Geometry::USUAL;
+        for worker in workers(geometry) {
+            if worker.kind != Engine::COPY_RANGE {
+                continue;
+            }
+            let mut aimer = Aimer::new(worker.aim, Rng::new(1, 0));
+            for _ in 0..1000 {
+                let (at, len) = aimer.next().unwrap();
+                let part = at % geometry.block != 0 || len < geometry.block;
+                assert!(part, "{len} bytes at {at}");
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use oracle::Mode;
 use crate::bench::Bench;
 use crate::race::aim::{Aim, Grid};
 use crate::race::plan::{DisturbPlan, Mix, Plan, Way, WorkerPlan, mode};
-use crate::scenarios::cast::changer;
+use crate::scenarios::cast::{beside_blocks, changer};
 use crate::scenarios::{Kind, Scenario};
 
 pub static SCENARIO: Scenario = Scenario {
@@ -94,16 +94,6 @@ fn part(nth: u64, granule: u64) -> Grid {
     }
 }
 
-/// Places that never begin with a block. What does, `copy-range` may have shared with the other file,
-/// and then direct writes of less than a block may go through the cache, in whatever part of the file.
-fn beside_blocks(grid: Grid) -> Grid {
-    Grid {
-        base: grid.base + 8,
-        len: grid.len - 16,
-        ..grid
-    }
-}
-
 fn worker(kind: Engine, granule: u64, align: u64, depth: usize) -> WorkerPlan {
     let (own, grain): (&[u64], u64) = match mode(kind) {
         Mode::Direct => (&[0, 2, 3], align),
@@ -112,13 +102,12 @@ fn worker(kind: Engine, granule: u64, align: u64, depth: usize) -> WorkerPlan {
         Mode::Either => (&[2, 3], align),
     };
     let grids = own.iter().map(|nth| part(*nth, granule));
-    let (grids, grain) = match kind {
-        Engine::COPY_RANGE => (grids.map(beside_blocks).collect(), 16),
-        _ => (grids.collect(), grain),
-    };
-    let aim = Aim::Slots {
-        grids,
-        grain: Some(grain),
+    let aim = match kind {
+        Engine::COPY_RANGE => beside_blocks(grids),
+        _ => Aim::Slots {
+            grids: grids.collect(),
+            grain: Some(grain),
+        },
     };
     let depth = if kind.is_async() { depth } else { 1 };
     WorkerPlan::both(kind, aim, depth, Mix::Random).pausing(1000)
