@@ -3,12 +3,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use engines::{Buffer, Errno, File, Kind as Engine, Op, Request};
+use engines::{Buffer, Errno, File, Kind as Engine, Op, Queue, Request};
 use oracle::{Key, Tag};
 
 use crate::bench::Bench;
+use crate::race::shared::SHORT;
 use crate::report::ScenarioReport;
 use crate::scenarios::solo::{self, Task};
 use crate::scenarios::{Kind, Scenario};
@@ -19,8 +21,8 @@ pub static SCENARIO: Scenario = Scenario {
     about: "\
 Each thread opens a file, submits asynchronous writes all over it, removes the name by which it opened it,
 and destroys the queue: io_destroy before anything was reaped, so that the requests hold the last reference
-to the context. A ring may cancel what it has not begun, so that it is closed when its requests have ended.
-A second name of the file then shows whether every write arrived: the kernel took them. What is missing is
+to the context. A ring may cancel what it has not begun, so that it is closed when its requests have ended,
+however long that takes. A second name of the file then shows whether every write arrived: the kernel took them. What is missing is
 written once more and waited for; if that is refused, because the disk is full for example, the kernel has
 only had nobody to tell.
 
@@ -100,8 +102,29 @@ fn submit_and_forget(
     let refused = queue.take_refused();
     let reason = refused.into_iter().find_map(|done| done.result.err());
     fs::remove_file(path)?;
+    let failed = match task.kind.path {
+        engines::Path::Uring(_) => wait(task, queue.as_mut(), unit)?,
+        _ => None,
+    };
     drop(queue);
-    Ok(reason.or(rejected))
+    Ok(reason.or(rejected).or(failed))
+}
+
+/// Waits until a ring has nothing in flight any more, watched like a request: its own patience when it is
+/// closed is short, and it cancels what has not begun by then. Says why a write has failed, if so.
+fn wait(task: &Task, queue: &mut dyn Queue, unit: u64) -> Result<Option<Errno>> {
+    let all = (Op::Write, 0, DEPTH as u64 * unit);
+    let mut done = Vec::new();
+    task.watched(0, all, || -> Result<usize, engines::Error> {
+        while queue.in_flight() > 0 {
+            queue.reap(Duration::from_secs(1), &mut done)?;
+        }
+        Ok(done.iter().filter_map(|done| done.result.ok()).sum())
+    })?;
+    Ok(done.into_iter().find_map(|done| match done.result {
+        Ok(got) if (got as u64) < unit => Some(SHORT),
+        result => result.err(),
+    }))
 }
 
 /// Every word must be there, by a cached and by a direct read.
@@ -149,4 +172,77 @@ fn refused(task: &Task, path: &Path, offset: u64, unit: u64) -> Result<Option<Er
     let done = task.one(queue.as_mut(), Op::Write, offset, unit as usize, buffer)?;
     let synced = File::open(path, false)?.fsync();
     Ok(done.result.err().or(synced.err()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use engines::{Completion, Error, Rejected};
+
+    /// A queue that takes its time.
+    struct Slow {
+        patience: u32,
+        held: Vec<Request>,
+        result: Result<usize, Errno>,
+    }
+
+    impl Queue for Slow {
+        fn depth(&self) -> usize {
+            DEPTH
+        }
+
+        fn in_flight(&self) -> usize {
+            self.held.len()
+        }
+
+        fn submit(&mut self, request: Request) -> Result<(), Box<Rejected>> {
+            self.held.push(request);
+            Ok(())
+        }
+
+        fn reap(&mut self, _wait: Duration, out: &mut Vec<Completion>) -> Result<(), Error> {
+            self.patience = self.patience.saturating_sub(1);
+            if self.patience == 0 {
+                out.extend(self.held.pop().map(|request| Completion {
+                    id: request.id,
+                    result: self.result,
+                    buffer: request.buffer,
+                }));
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_ring_is_not_closed_before_its_requests_have_ended() {
+        let unit = 4096;
+        for (result, told) in [
+            (Ok(4096), None),
+            (Ok(512), Some(SHORT)),
+            (Err(Errno::ENOSPC), Some(Errno::ENOSPC)),
+        ] {
+            let (patience, held) = (20, Vec::new());
+            let mut queue = Slow {
+                patience,
+                held,
+                result,
+            };
+            for id in 0..2 {
+                let (op, offset, len) = (Op::Write, id as u64 * unit, unit as usize);
+                let buffer = Buffer::new(len, len).unwrap();
+                let request = Request {
+                    id,
+                    op,
+                    offset,
+                    len,
+                    buffer,
+                };
+                assert!(queue.submit(request).is_ok());
+            }
+            let task = Task::alone(Engine::URING_BUFFERED);
+            assert_eq!(wait(&task, &mut queue, unit).unwrap(), told);
+            assert_eq!(queue.in_flight(), 0);
+        }
+    }
 }

@@ -93,16 +93,16 @@ impl Task {
     }
 
     /// What is not a request of an engine, from beginning to end, on a slot of the pulse.
-    pub fn watched(
+    pub fn watched<E>(
         &self,
         slot: usize,
         (op, offset, len): (Op, u64, u64),
-        call: impl FnOnce() -> Result<usize, Errno>,
-    ) -> Result<usize, Errno> {
+        call: impl FnOnce() -> Result<usize, E>,
+    ) -> Result<usize, E> {
         self.pulse.begin(slot, op, offset, len);
         let result = call();
-        self.pulse
-            .end(slot, result.map(|n| n as u64).map_err(|_| ()));
+        let counted = result.as_ref().map(|n| *n as u64).map_err(|_| ());
+        self.pulse.end(slot, counted);
         result
     }
 
