@@ -52,7 +52,14 @@ impl Place {
     /// down.
     pub fn sources(&self) -> Vec<String> {
         let info = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        sources(&info, &self.path, |path| Path::new(path).is_dir())
+        let mounts = stack(&info, &self.path, |path| Path::new(path).is_dir());
+        mounts.into_iter().map(|mount| mount.source).collect()
+    }
+
+    /// Whether it is NFS, or lies on it.
+    pub fn is_nfs(&self) -> bool {
+        let info = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        lies_on_nfs(&stack(&info, &self.path, |path| Path::new(path).is_dir()))
     }
 
     /// What to hold the filesystem to.
@@ -104,19 +111,25 @@ fn nth_best(lines: &[&str], path: &str) -> Option<(usize, Mount)> {
     best.map(|(_, nth, mount)| (nth, mount))
 }
 
-/// The sources of the mount that holds a path and of those below it. What is mounted over its own
-/// source hides it: what is below was mounted before.
-fn sources(info: &str, path: &str, is_dir: impl Fn(&str) -> bool) -> Vec<String> {
+/// The mount that holds a path and those below it. What is mounted over its own source hides it: what is
+/// below was mounted before.
+fn stack(info: &str, path: &str, is_dir: impl Fn(&str) -> bool) -> Vec<Mount> {
     let lines: Vec<_> = info.lines().collect();
-    let (mut sources, mut path, mut last) = (Vec::new(), path.to_owned(), lines.len());
+    let (mut mounts, mut path, mut last) = (Vec::new(), path.to_owned(), lines.len());
     while let Some((nth, mount)) = nth_best(&lines[..last], &path) {
-        sources.push(mount.source.clone());
-        if !mount.source.starts_with('/') || !is_dir(&mount.source) {
+        let source = mount.source.clone();
+        mounts.push(mount);
+        if !source.starts_with('/') || !is_dir(&source) {
             break;
         }
-        (path, last) = (mount.source, nth);
+        (path, last) = (source, nth);
     }
-    sources
+    mounts
+}
+
+fn lies_on_nfs(mounts: &[Mount]) -> bool {
+    let nfs = |mount: &Mount| matches!(mount.fstype.as_str(), "nfs" | "nfs4");
+    mounts.iter().any(nfs)
 }
 
 /// Undoes the octal escapes of mountinfo.
@@ -173,12 +186,28 @@ mod tests {
 34 22 0:34 / /tmp rw - tmpfs none rw
 ";
         let is_dir = |path: &str| !path.starts_with("/dev/");
-        let all = |path| sources(info, path, is_dir);
+        let all = |path| -> Vec<String> {
+            let mounts = stack(info, path, is_dir);
+            mounts.into_iter().map(|mount| mount.source).collect()
+        };
         assert_eq!(all("/upper/x"), ["/lower/part", "/dev/vdb"]);
         assert_eq!(all("/lower"), ["/lower", "/dev/vdb"]);
         assert_eq!(all("/twice"), ["/upper", "/lower/part", "/dev/vdb"]);
         assert_eq!(all("/tmp"), ["none"]);
         assert_eq!(all("/home"), ["/dev/vda"]);
+    }
+
+    #[test]
+    fn nfs_is_known_also_below_another_filesystem() {
+        let info = "\
+22 1 254:0 / / rw - ext4 /dev/vda rw
+30 22 0:30 / /net rw - nfs4 server:/export rw
+31 22 0:31 / /upper rw - diofs /net/part rw
+";
+        let is_dir = |path: &str| path.starts_with("/net");
+        let on_nfs = |path| lies_on_nfs(&stack(info, path, is_dir));
+        assert!(on_nfs("/net/x") && on_nfs("/upper/x"));
+        assert!(!on_nfs("/home"));
     }
 
     #[test]

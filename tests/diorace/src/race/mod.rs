@@ -168,6 +168,7 @@ fn on_store(
 ) -> Result<ScenarioReport> {
     let mut report = ScenarioReport::new(bench.scenario);
     report.file_size = plan.len;
+    report.notes.clone_from(&plan.notes);
     let mut crew = Crew::new().on_record(bench);
     let writers = team.writers.clone();
     let mut shared = Shared::new(history, store, bench.geometry, writers, crew.stop());

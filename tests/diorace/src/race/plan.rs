@@ -31,6 +31,8 @@ pub struct Plan {
     pub cloners: usize,
     /// Without any one of its workers it is not this race.
     pub all_needed: bool,
+    /// What the report is to say of it, for example who is left out on this filesystem.
+    pub notes: Vec<String>,
 }
 
 /// What a file is before the race.
@@ -199,6 +201,7 @@ impl Plan {
             changers: Vec::new(),
             cloners: 0,
             all_needed: false,
+            notes: Vec::new(),
         }
     }
 

@@ -46,5 +46,6 @@ fn plan(bench: &Bench<'_>, engine: Engine) -> Plan {
         changers: Vec::new(),
         cloners: 0,
         all_needed: false,
+        notes: Vec::new(),
     }
 }

@@ -116,6 +116,7 @@ fn plan(bench: &Bench<'_>) -> Plan {
         changers: Vec::new(),
         cloners: 0,
         all_needed: false,
+        notes: Vec::new(),
     }
 }
 

@@ -96,6 +96,7 @@ pub fn layout(len: u64, depth: usize, geometry: &Geometry) -> Plan {
         changers: Vec::new(),
         cloners: 0,
         all_needed: false,
+        notes: Vec::new(),
     }
 }
 

@@ -221,6 +221,7 @@ fn plan_of(pair: &Pair, bench: &Bench<'_>) -> Plan {
         changers: Vec::new(),
         cloners: 0,
         all_needed: true,
+        notes: Vec::new(),
         disturbers: vec![DisturbPlan {
             within: 0..LEN,
             block: 64 << 10,

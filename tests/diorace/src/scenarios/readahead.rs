@@ -76,5 +76,6 @@ fn plan(bench: &Bench<'_>) -> Plan {
         changers: Vec::new(),
         cloners: 0,
         all_needed: false,
+        notes: Vec::new(),
     }
 }
