@@ -195,7 +195,7 @@ impl Round {
                 return Ok(());
             }
             let mut buffer = Buffer::new(size.next_multiple_of(4096) as usize, 4096)?;
-            let got = match file.pread(buffer.words_mut(), 0) {
+            let got = match task.read(&file, "append", buffer.words_mut(), 0) {
                 Ok(got) if (got as u64) < size => {
                     let what = format!("a {how} read of {size} bytes returns {got}");
                     task.wrong("short", "append", what);

@@ -162,7 +162,7 @@ impl Game {
         let _ = self.file.advise(Advice::DontNeed, at, self.unit);
         for (file, how) in [(direct, "direct"), (&self.file, "cached")] {
             let words = &mut buffer.words_mut()[..(self.unit / 8) as usize];
-            let there = match file.pread(words, at) {
+            let there = match task.read(file, "changing", words, at) {
                 Ok(there) => there,
                 Err(errno) => {
                     let what = format!(

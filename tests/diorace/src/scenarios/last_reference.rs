@@ -129,19 +129,18 @@ fn wait(task: &Task, queue: &mut dyn Queue, unit: u64) -> Result<Option<Errno>> 
 
 /// Every word must be there, by a cached and by a direct read.
 fn verify(task: &mut Task, path: &Path, key: Key, tag: Tag, unit: u64) -> Result<()> {
-    for kind in [Engine::BUFFERED, Engine::DIRECT] {
-        let mut queue = engines::open(kind, path, 0, 1)?;
+    for (direct, how) in [(false, "buffered"), (true, "direct")] {
+        let file = File::open(path, direct)?;
         let len = DEPTH * unit as usize;
-        let buffer = Buffer::new(len, unit as usize)?;
-        let done = task.one(queue.as_mut(), Op::Read, 0, len, buffer)?;
-        let got = match done.result {
+        let mut buffer = Buffer::new(len, unit as usize)?;
+        let got = match task.watched_read(0, &file, "last-reference", buffer.words_mut(), 0) {
             Ok(got) => got,
             Err(errno) => {
                 task.failed(errno);
                 continue;
             }
         };
-        let words = &done.buffer.words()[..got / 8];
+        let words = &buffer.words()[..got / 8];
         task.judged(words.len() as u64);
         let right = key.run(tag, 0, words);
         if right * 8 < len {
@@ -151,7 +150,7 @@ fn verify(task: &mut Task, path: &Path, key: Key, tag: Tag, unit: u64) -> Result
                 return Ok(());
             }
             let what = format!(
-                "{len} bytes were written and the queue destroyed; a {kind} read finds {} of them \
+                "{len} bytes were written and the queue destroyed; a {how} read finds {} of them \
                  right and {} at {}",
                 right * 8,
                 words

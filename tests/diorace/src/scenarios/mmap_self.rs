@@ -157,7 +157,7 @@ impl Game {
         let mut words = vec![0u64; len / 8];
         for by_read in [false, true] {
             let result = if by_read {
-                self.file.pread(&mut words, at)
+                task.read(&self.file, "self", &mut words, at)
             } else {
                 self.mapping.load(at, &mut words).map(|()| len)
             };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use engines::{Buffer, Completion, Errno, File, Kind, Op, Queue, Request};
+use oracle::Profile;
 
 use crate::bench::Bench;
 use crate::crew::Crew;
@@ -33,6 +34,9 @@ pub struct Task {
     stop: Arc<AtomicBool>,
     /// Violations of all threads.
     found: Arc<AtomicU64>,
+    profile: Profile,
+    /// What offsets of direct I/O are multiples of.
+    align: usize,
     result: TaskResult,
 }
 
@@ -56,6 +60,8 @@ impl Task {
             pulse: Crew::<()>::new().pulse(kind.name(), Role::Both, 1),
             stop: Arc::default(),
             found: Arc::default(),
+            profile: Profile::Bare,
+            align: 512,
             result: TaskResult::default(),
         }
     }
@@ -104,6 +110,47 @@ impl Task {
         let counted = result.as_ref().map(|n| *n as u64).map_err(|_| ());
         self.pulse.end(slot, counted);
         result
+    }
+
+    /// Reads a range of a file, and asks again for what a short read has left out.
+    pub fn read(
+        &mut self,
+        file: &File,
+        label: &str,
+        words: &mut [u64],
+        at: u64,
+    ) -> Result<usize, Errno> {
+        let got = read_all(words, self.align, |part, from| file.pread(part, at + from))?;
+        self.came(label, got);
+        Ok(got.all)
+    }
+
+    /// The same with what it does on a slot of the pulse.
+    pub fn watched_read(
+        &mut self,
+        slot: usize,
+        file: &File,
+        label: &str,
+        words: &mut [u64],
+        at: u64,
+    ) -> Result<usize, Errno> {
+        let mut got = Got::default();
+        let what = (Op::Read, at, size_of_val(words) as u64);
+        let result = self.watched(slot, what, || -> Result<usize, Errno> {
+            got = read_all(words, self.align, |part, from| file.pread(part, at + from))?;
+            Ok(got.all)
+        });
+        self.came(label, got);
+        result
+    }
+
+    /// Where all that the file has is promised at once it must not come in parts.
+    fn came(&mut self, label: &str, got: Got) {
+        if got.first < got.all && self.profile == Profile::Strict {
+            let Got { first, all } = got;
+            let what = format!("a read returns {first} bytes, and {all} when it is asked again");
+            self.wrong("short", label, what);
+        }
     }
 
     /// Submits a request on a slot of the pulse; gives the completion if the kernel refused it.
@@ -165,6 +212,34 @@ impl Task {
     }
 }
 
+/// What a read has returned at first, and with what was asked for again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Got {
+    first: usize,
+    all: usize,
+}
+
+/// Asks again for what a short read has left out, until nothing more comes. `read` is told how far from
+/// the beginning it is to read.
+fn read_all(
+    words: &mut [u64],
+    align: usize,
+    mut read: impl FnMut(&mut [u64], u64) -> Result<usize, Errno>,
+) -> Result<Got, Errno> {
+    let first = read(words, 0)?;
+    let mut all = first;
+    while all < size_of_val(words) {
+        // A direct read cannot go on anywhere.
+        let from = all / align * align;
+        let end = from + read(&mut words[from / 8..], from as u64)?;
+        if end <= all {
+            break;
+        }
+        all = end;
+    }
+    Ok(Got { first, all })
+}
+
 /// Writes a file from its beginning. After a short write the next one says why it was short.
 pub fn fill(file: &File, words: &[u64]) -> Result<()> {
     let what = || format!("cannot fill a file of {} bytes", size_of_val(words));
@@ -220,6 +295,8 @@ where
             pulse: Arc::clone(&pulse),
             stop: crew.stop(),
             found: Arc::clone(&found),
+            profile: bench.settings.profile,
+            align: bench.geometry.align.max(8) as usize,
             result: TaskResult::default(),
         };
         let work = work.clone();
@@ -272,4 +349,66 @@ fn add(report: &mut ScenarioReport, result: TaskResult) {
     }
     report.words_checked += result.words;
     report.findings.extend(result.findings);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads 4 KiB of a file of `size` bytes, of which one call returns `most`.
+    fn got(size: usize, most: usize) -> (Got, Vec<u64>) {
+        let mut words = vec![0; 512];
+        let got = read_all(&mut words, 512, |part, from| {
+            assert_eq!(from % 512, 0);
+            let n = size_of_val(part).min(most);
+            let n = n.min(size.saturating_sub(from as usize));
+            let numbers = from / 8..;
+            part[..n / 8]
+                .iter_mut()
+                .zip(numbers)
+                .for_each(|(w, n)| *w = n);
+            Ok(n)
+        });
+        (got.unwrap(), words)
+    }
+
+    #[test]
+    fn a_short_read_goes_on_as_long_as_anything_comes() {
+        for (size, most, first, all) in [
+            (8192, 8192, 4096, 4096),
+            (8192, 1024, 1024, 4096),
+            // No multiple of what direct I/O needs.
+            (8192, 1000, 1000, 4096),
+            (1000, 8192, 1000, 1000),
+            (1000, 600, 600, 1000),
+            (0, 512, 0, 0),
+        ] {
+            let (got, words) = got(size, most);
+            assert_eq!(got, Got { first, all }, "{size} {most}");
+            let right = words.iter().zip(0..).take(all / 8);
+            assert!(
+                right.clone().all(|(word, nth)| *word == nth),
+                "{size} {most}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_ends_it() {
+        let answers = [Ok(512), Err(Errno::EIO)];
+        let mut answers = answers.into_iter();
+        let got = read_all(&mut [0; 512], 512, |_, _| answers.next().unwrap());
+        assert_eq!(got, Err(Errno::EIO));
+    }
+
+    #[test]
+    fn what_comes_in_parts_is_wrong_where_all_is_promised_at_once() {
+        for (profile, wrong) in [(Profile::Strict, 1), (Profile::Bare, 0)] {
+            let mut task = Task::alone(Kind::DIRECT);
+            task.profile = profile;
+            task.came("x", Got { first: 8, all: 16 });
+            task.came("x", Got { first: 16, all: 16 });
+            assert_eq!(task.count("short"), wrong);
+        }
+    }
 }
