@@ -18,7 +18,7 @@ use crate::status::Lacking;
 const CHUNK: u64 = 1 << 20;
 
 /// What the names of our directories begin with.
-pub const PREFIX: &str = ".diorace-";
+const PREFIX: &str = ".diorace-";
 
 /// A new directory below the one that was given; removed with all it holds when dropped.
 #[derive(Debug)]

@@ -12,7 +12,6 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::arena::PREFIX;
 use crate::place::Place;
 use crate::status::Status;
 
@@ -113,14 +112,16 @@ pub struct KernelLog {
 #[derive(Debug)]
 pub struct Cursor {
     log: Result<File, String>,
+    /// By which files of this run are known: the name of their directory and what follows it.
+    ours: String,
     /// Names that the device under test may be called by.
     devices: Vec<String>,
     heard: KernelLog,
 }
 
 impl Cursor {
-    /// Begins to listen.
-    pub fn begin(place: &Place) -> Self {
+    /// Begins to listen. The files of this run are in `dir`.
+    pub fn begin(place: &Place, dir: &Path) -> Self {
         let open = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
@@ -128,6 +129,7 @@ impl Cursor {
         let at_end = open.and_then(|mut file| file.seek(SeekFrom::End(0)).map(|_| file));
         Self {
             log: at_end.map_err(|error| error.to_string()),
+            ours: within(dir),
             devices: devices(&place.sources()),
             heard: KernelLog::default(),
         }
@@ -147,14 +149,14 @@ impl Cursor {
         loop {
             match file.read(&mut record) {
                 Ok(0) => break,
-                Ok(n) => lines.push(message(&String::from_utf8_lossy(&record[..n]))),
+                Ok(n) => lines.extend(message(&String::from_utf8_lossy(&record[..n]))),
                 // EPIPE: some records were overwritten before they could be read.
                 Err(error)
                     if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::Interrupted) => {}
                 Err(_) => break,
             }
         }
-        let news = classify(&lines, &self.devices);
+        let news = classify(&lines, &self.ours, &self.devices);
         self.heard.add(&news);
         news
     }
@@ -180,15 +182,23 @@ fn devices(sources: &[String]) -> Vec<String> {
     names
 }
 
-/// The text of a record: what follows the first semicolon on its first line.
-fn message(record: &str) -> String {
-    let line = record.lines().next().unwrap_or_default();
-    line.split_once(';')
-        .map_or(line, |(_, text)| text)
-        .to_owned()
+/// How the kernel names a file in a directory of ours, from that on which no other run has.
+fn within(dir: &Path) -> String {
+    let name = dir.file_name().unwrap_or_default();
+    format!("{}/", name.to_string_lossy())
 }
 
-fn classify(lines: &[String], devices: &[String]) -> KernelLog {
+/// The text of a record: what follows the first semicolon on its first line. None if it is not the kernel
+/// that speaks: what programs write to the log has a facility, in the priority above its three lowest
+/// bits.
+fn message(record: &str) -> Option<String> {
+    let (head, text) = record.lines().next()?.split_once(';')?;
+    let priority = head.split(',').next()?.parse::<u32>().ok()?;
+    (priority >> 3 == 0).then(|| text.to_owned())
+}
+
+/// Files of this run are those whose name contains `ours`.
+fn classify(lines: &[String], ours: &str, devices: &[String]) -> KernelLog {
     let mut log = KernelLog::default();
     // The complaint about a collision has two lines; what another processor says may come between.
     let mut files: Vec<_> = lines.iter().map(|line| names_file(line)).collect();
@@ -198,13 +208,13 @@ fn classify(lines: &[String], devices: &[String]) -> KernelLog {
             let mut near = (nth + 1..files.len()).take(NEAR);
             let file = near.find(|at| std::mem::take(&mut files[*at]));
             let file = file.map_or("", |at| lines[at].as_str());
-            let ours = file.contains(PREFIX);
+            let ours = file.contains(ours);
             log.collisions += u64::from(ours);
             log.collisions_elsewhere += u64::from(!ours);
             log.keep(line);
             log.keep(file);
         } else if line.contains(REFUSAL) {
-            let ours = line.contains(PREFIX);
+            let ours = line.contains(ours);
             log.refusals += u64::from(ours);
             log.collisions_elsewhere += u64::from(!ours);
             log.keep(line);
@@ -302,6 +312,44 @@ impl KernelLog {
 mod tests {
     use super::*;
 
+    const OURS: &str = ".diorace-7-0/";
+
+    #[test]
+    fn files_of_another_run_are_not_ours() {
+        assert_eq!(within(Path::new("/mnt/.diorace-7-0")), OURS);
+        let of = |run: &str| {
+            let lines = [
+                "Page cache invalidation failure on direct I/O.  Possible data corruption!",
+                &format!("File: /mnt/.diorace-{run}/x PID: 7 Comm: diorace"),
+                &format!(
+                    "Direct I/O collision with buffered writes! File: /mnt/.diorace-{run}/x Comm: y"
+                ),
+            ];
+            let lines: Vec<_> = lines.into_iter().map(str::to_owned).collect();
+            let log = classify(&lines, OURS, &[]);
+            (log.collisions, log.refusals, log.collisions_elsewhere)
+        };
+        assert_eq!(of("7-0"), (1, 1, 0));
+        for other in ["8-0", "7-1", "17-0", "7-01"] {
+            assert_eq!(of(other), (0, 0, 2), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_programs_say_is_no_complaint_of_the_kernel() {
+        let complaints = |record: &str| {
+            let lines: Vec<_> = message(record).into_iter().collect();
+            classify(&lines, OURS, &[]).complaints
+        };
+        assert_eq!(complaints("4,1,5,-;WARNING: CPU: 1 PID: 7 at fs/x.c:1"), 1);
+        assert_eq!(complaints("4,1,5,-,caller=T7;BUG: x"), 1);
+        assert_eq!(
+            complaints("12,1,5,-;mount: WARNING: device write-protected"),
+            0
+        );
+        assert_eq!(complaints("30,1,5,-;systemd[1]: Oops"), 0);
+    }
+
     #[test]
     fn complaints_and_collisions_are_told_apart() {
         let lines = [
@@ -312,21 +360,21 @@ mod tests {
             "2,4,5,-;File: mnt/disk.img PID: 9 Comm: qemu",
             "6,5,5,-;EXT4-fs (vda): mounted filesystem",
         ];
-        let mut lines: Vec<_> = lines.into_iter().map(message).collect();
-        let log = classify(&lines, &[]);
+        let mut lines: Vec<_> = lines.into_iter().filter_map(message).collect();
+        let log = classify(&lines, OURS, &[]);
         assert_eq!(
             (log.collisions, log.collisions_elsewhere, log.complaints),
             (1, 1, 0)
         );
         assert_eq!(log.status("bare"), Status::Collision);
         assert_eq!(log.status("strict"), Status::Violation);
-        lines.push(message(
+        lines.extend(message(
             "4,6,6,-;WARNING: CPU: 1 PID: 7 at fs/x.c:1\n SUBSYSTEM=x",
         ));
-        let log = classify(&lines, &[]);
+        let log = classify(&lines, OURS, &[]);
         assert_eq!(log.complaints, 1);
         assert_eq!(log.status("bare"), Status::Violation);
-        assert_eq!(classify(&[], &[]).status("strict"), Status::Legal);
+        assert_eq!(classify(&[], OURS, &[]).status("strict"), Status::Legal);
     }
 
     #[test]
@@ -340,11 +388,17 @@ mod tests {
             "Direct I/O collision with buffered writes! File: /mnt/.diorace-7-0/x Comm: write mmap",
         ];
         let lines: Vec<_> = lines.into_iter().map(str::to_owned).collect();
-        let log = classify(&lines, &["vdb".to_owned()]);
+        let log = classify(&lines, OURS, &["vdb".to_owned()]);
         assert_eq!((log.damage, log.device_errors, log.refusals), (2, 1, 1));
         assert_eq!((log.complaints, log.status("bare")), (0, Status::Violation));
-        assert_eq!(classify(&lines[3..], &[]).status("bare"), Status::Collision);
-        assert_eq!(classify(&lines[3..5], &[]).status("bare"), Status::Legal);
+        assert_eq!(
+            classify(&lines[3..], OURS, &[]).status("bare"),
+            Status::Collision
+        );
+        assert_eq!(
+            classify(&lines[3..5], OURS, &[]).status("bare"),
+            Status::Legal
+        );
         let devices = |sources: &[&str]| {
             let sources: Vec<_> = sources.iter().map(ToString::to_string).collect();
             devices(&sources)
@@ -358,6 +412,7 @@ mod tests {
     fn a_log_that_cannot_be_read_says_so() {
         let cursor = Cursor {
             log: Err("permission denied".into()),
+            ours: OURS.to_owned(),
             devices: Vec::new(),
             heard: KernelLog::default(),
         };

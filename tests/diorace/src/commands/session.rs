@@ -134,7 +134,7 @@ impl Session {
         let arena = Arena::new(&self.dir)?;
         let geometry = arena.geometry()?;
         check_size(settings.size, geometry)?;
-        let mut klog = Cursor::begin(&report.place);
+        let mut klog = Cursor::begin(&report.place, arena.dir());
         for (nth, scenario) in chosen.iter().enumerate() {
             let mut settings = settings.clone();
             settings.turn = (nth + 1, chosen.len());
