@@ -47,6 +47,11 @@ impl Errno {
     /// Bad address, which is also what a load or store gets that the kernel answers with SIGBUS.
     pub const EFAULT: Errno = Errno(libc::EFAULT);
 
+    /// Whether it says of a read that content is damaged: nothing that passes.
+    pub fn is_damage(self) -> bool {
+        matches!(self, Self::EIO | Self::EUCLEAN | Self::EBADMSG)
+    }
+
     /// The calling thread's last error.
     pub fn last() -> Self {
         Self(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use engines::{Advice, Buffer, File, Kind as Engine, Mapping, Op};
 use oracle::word::mix;
 
@@ -49,18 +49,40 @@ fn run(bench: &Bench<'_>) -> Result<ScenarioReport> {
         let memory = dir.join(format!("memory-{}", task.nth));
         let game = Game::new(&file, &memory, unit)?;
         let rng = Rng::new(seed, task.nth);
-        let done = thread::scope(|scope| {
-            let flipper = scope.spawn(|| game.flip());
-            let done = game.play(task, &file, 2 * first, rng);
-            game.over.store(true, Ordering::SeqCst);
-            flipper.join().map_or(Ok(()), |()| done)
-        });
+        let play = || game.play(task, &file, 2 * first, rng);
+        let done = beside(&game.over, || game.flip(), play);
         let _ = fs::remove_file(&file);
         let _ = fs::remove_file(&memory);
         done
     })?;
     report.file_size = PLACES * unit;
     Ok(report)
+}
+
+/// Tells others that it is over, whatever the reason.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Plays while somebody flips in a thread of its own, who goes on until `over`.
+fn beside(
+    over: &AtomicBool,
+    flip: impl FnOnce() + Send,
+    play: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    thread::scope(|scope| {
+        // The scope waits for the thread also if this one panics.
+        let ending = Over(over);
+        let flipper = scope.spawn(flip);
+        let played = play();
+        drop(ending);
+        let flipped = flipper.join();
+        played.and(flipped.map_err(|_| anyhow!("the thread that changes the memory panicked")))
+    })
 }
 
 /// The file, and the memory that changes.
@@ -164,6 +186,10 @@ impl Game {
             let words = &mut buffer.words_mut()[..(self.unit / 8) as usize];
             let there = match task.read(file, "changing", words, at) {
                 Ok(there) => there,
+                Err(errno) if !errno.is_damage() => {
+                    task.failed(errno);
+                    continue;
+                }
                 Err(errno) => {
                     let what = format!(
                         "a {how} read of {} bytes at {at} fails with {errno} after they were written \
@@ -208,6 +234,43 @@ fn is_mixed(seen: u64, a: u64, b: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use engines::Errno;
+
+    /// Waits until it is over.
+    fn wait(over: &AtomicBool) {
+        while !over.load(Ordering::SeqCst) {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn one_who_panics_neither_succeeds_nor_keeps_the_other() {
+        let over = AtomicBool::new(false);
+        let panics = || -> Result<()> { panic!("on purpose") };
+        let played = catch_unwind(AssertUnwindSafe(|| beside(&over, || wait(&over), panics)));
+        assert!(played.is_err());
+        let error = |flip: fn(), played: Result<()>| {
+            let over = AtomicBool::new(false);
+            let done = beside(&over, flip, || played);
+            done.unwrap_err().to_string()
+        };
+        let breaks = || panic!("on purpose");
+        assert!(error(breaks, Ok(())).contains("panicked"));
+        assert_eq!(error(breaks, Err(anyhow!("no more"))), "no more");
+        assert_eq!(error(|| (), Err(anyhow!("no more"))), "no more");
+    }
+
+    #[test]
+    fn only_damage_is_a_loss() {
+        let damage = [Errno::EIO, Errno::EUCLEAN, Errno::EBADMSG];
+        assert!(damage.into_iter().all(Errno::is_damage));
+        for other in [Errno::ENOMEM, Errno::EINTR, Errno::EAGAIN, Errno::EINVAL] {
+            assert!(!other.is_damage());
+        }
+    }
 
     #[test]
     fn what_a_short_read_did_not_return_is_not_compared() {
