@@ -26,6 +26,15 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every one.
+    const ALL: [Self; 5] = [
+        Self::Legal,
+        Self::Violation,
+        Self::Collision,
+        Self::Lacking,
+        Self::Tool,
+    ];
+
     /// The exit code.
     pub fn code(self) -> u8 {
         match self {
@@ -35,6 +44,12 @@ impl Status {
             Self::Lacking => 3,
             Self::Tool => 4,
         }
+    }
+
+    /// What an exit code of ours means; none if it is not ours, as after a panic.
+    pub fn of_code(code: i32) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|status| i32::from(status.code()) == code)
     }
 
     /// The status that a failed command ends with.
@@ -124,6 +139,15 @@ impl std::error::Error for Lacking {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_of_a_panic_is_none_of_ours() {
+        let codes: Vec<_> = (0..=4)
+            .map(|code| Status::of_code(code).unwrap().code())
+            .collect();
+        assert_eq!(codes, [0, 1, 2, 3, 4]);
+        assert_eq!(Status::of_code(101), None);
+    }
 
     #[test]
     fn a_violation_outweighs_and_a_skip_does_not() {

@@ -96,6 +96,11 @@ impl Session {
                 outputs::discard(&self.outputs);
                 eprintln!("diorace: ended by the second signal, without a verdict");
             }
+            if code < HARD && Status::of_code(code).is_none() {
+                outputs::discard(&self.outputs);
+                eprintln!("diorace: the process that raced ended with {code}, without a verdict");
+                return Status::Tool;
+            }
             signals::exit_now(code);
         };
         outputs::discard(&self.outputs);

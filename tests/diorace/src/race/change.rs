@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A thread that truncates, punches, zeroes, collapses and inserts while others read and write.
 
+use std::mem;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use anyhow::Result;
 use engines::{Errno, Op};
 use oracle::{Change, Changed, Class, Tally};
 
+use crate::crew::and_save;
 use crate::crew::pulse::Pulse;
 use crate::race::plan::{ChangePlan, Way};
 use crate::race::quiesce::count;
@@ -53,9 +55,9 @@ impl Changer {
 
     /// Changes until it is time to stop, and looks at the size after each time.
     pub fn run(mut self, found: &mut Tally) -> Result<()> {
-        let done = self.race();
-        found.merge(self.tally);
-        done
+        and_save(&mut self, Self::race, |changer| {
+            found.merge(mem::take(&mut changer.tally));
+        })
     }
 
     fn race(&mut self) -> Result<()> {

@@ -5,6 +5,7 @@
 //! beginning and the end of the call. Afterwards it must hold that for ever, whatever is written to the
 //! file that it was made of.
 
+use std::mem;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use anyhow::Result;
 use engines::{Buffer, Errno, File, Op};
 use oracle::{Class, Finding, Read, Severity, Tally};
 
+use crate::crew::and_save;
 use crate::crew::pulse::Pulse;
 use crate::race::quiesce;
 use crate::race::shared::Shared;
@@ -46,6 +48,12 @@ impl Cloner {
 
     /// Clones until it is time to stop.
     pub fn run(mut self, found: &mut Tally) -> Result<()> {
+        and_save(&mut self, Self::race, |cloner| {
+            found.merge(mem::take(&mut cloner.tally));
+        })
+    }
+
+    fn race(&mut self) -> Result<()> {
         let len = self.shared.history.len_bytes();
         let mut buffer = Buffer::new(len as usize, self.shared.geometry.page as usize)?;
         while !self.shared.stopped() {
@@ -62,7 +70,6 @@ impl Cloner {
             self.shared.history.release(&read);
             thread::sleep(Duration::from_micros(self.rng.below(LATER)));
         }
-        found.merge(self.tally);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One thread of a race: submits, reaps, tells the oracle, asks it.
 
+use std::mem;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use engines::{
 };
 use oracle::{Class, Mode, Outcome, Profile, Read, ReadStart, Tally, Write};
 
+use crate::crew::and_save;
 use crate::crew::pulse::{Pulse, Role};
 use crate::race::aim::Aimer;
 use crate::race::plan::{self, Mix, Rest, WorkerPlan, reads_whole};
@@ -160,9 +162,9 @@ impl Worker {
 
     /// Races until it is time to stop and everything outstanding has ended.
     pub fn run(mut self, found: &mut Tally) -> Result<()> {
-        let done = self.race();
-        found.merge(self.tally);
-        done
+        and_save(&mut self, Self::race, |worker| {
+            found.merge(mem::take(&mut worker.tally));
+        })
     }
 
     fn race(&mut self) -> Result<()> {
@@ -413,6 +415,7 @@ impl Stopwatch {
 mod tests {
     use super::*;
 
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use engines::{Kind, Rejected};
@@ -495,6 +498,20 @@ mod tests {
         answer: Answer,
         size: Option<u64>,
     ) -> (Result<()>, Tally, Found) {
+        let (worker, shared) = reader(kind, profile, most, answer, size);
+        let mut found = Tally::default();
+        let done = worker.run(&mut found);
+        (done, found, shared.take_found())
+    }
+
+    /// Who does so, and what it shares with others.
+    fn reader(
+        kind: Kind,
+        profile: Profile,
+        most: u64,
+        answer: Answer,
+        size: Option<u64>,
+    ) -> (Worker, Arc<Shared>) {
         let mut config = Config::new(LEN);
         (config.readers, config.profile, config.size) = (2, profile, size);
         config.others = vec![(9, LEN)];
@@ -531,9 +548,7 @@ mod tests {
             &pulse,
             Rng::new(1, 0),
         );
-        let mut found = Tally::default();
-        let done = worker.unwrap().run(&mut found);
-        (done, found, shared.take_found())
+        (worker.unwrap(), shared)
     }
 
     /// Fills a request with the words that the file had at the beginning.
@@ -559,6 +574,19 @@ mod tests {
             matches!(error.downcast_ref(), Some(Error::Twice)),
             "{error}"
         );
+        assert_eq!(found.events(Severity::Violation, Class::Foreign), 1);
+    }
+
+    #[test]
+    fn what_was_found_outlives_a_panic() {
+        let answer: Answer = |nth, request| match nth {
+            0 => Some(foreign(request)),
+            _ => panic!("on purpose"),
+        };
+        let (worker, _) = reader(Kind::LIBAIO, Profile::Strict, 2, answer, None);
+        let mut found = Tally::default();
+        let done = catch_unwind(AssertUnwindSafe(|| worker.run(&mut found)));
+        assert!(done.is_err());
         assert_eq!(found.events(Severity::Violation, Class::Foreign), 1);
     }
 

@@ -2,6 +2,7 @@
 //! What scenarios with a loop of their own have in common: one thread for each engine, watched.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,8 +12,8 @@ use engines::{Buffer, Completion, Errno, File, Kind, Op, Queue, Request};
 use oracle::Profile;
 
 use crate::bench::Bench;
-use crate::crew::Crew;
 use crate::crew::pulse::{Pulse, Role};
+use crate::crew::{Crew, and_save};
 use crate::live::Live;
 use crate::race::shared::failure;
 use crate::report::ScenarioReport;
@@ -301,9 +302,7 @@ where
         };
         let work = work.clone();
         crew.start(pulse, move |found| {
-            let done = work(&mut task);
-            *found = task.result;
-            done
+            and_save(&mut task, work, |task| *found = mem::take(&mut task.result))
         })?;
     }
     std::fs::remove_file(&probe)?;
