@@ -148,10 +148,12 @@ impl Buffer {
     /// Part of a shared mapping as a buffer.
     ///
     /// # Errors
-    /// If the mapping does not reach that far or the range does not consist of words.
+    /// If the mapping does not reach that far, is not the file's any more, or the range does not consist of
+    /// words.
     pub fn from_mapping(mapping: Arc<Mapping>, offset: usize, len: usize) -> Result<Self, Error> {
         let end = offset.checked_add(len);
-        if end.is_none_or(|end| end > mapping.len()) || offset % WORD != 0 || len % WORD != 0 {
+        let odd = offset % WORD != 0 || len % WORD != 0;
+        if mapping.is_broken() || odd || end.is_none_or(|end| end > mapping.len()) {
             return Err(Error::Buffer(len));
         }
         Ok(Self(Kind::Mapped {

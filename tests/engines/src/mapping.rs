@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::bus;
 use crate::errno::Errno;
@@ -23,6 +23,8 @@ pub struct Mapping {
     base: u64,
     watch: bus::Watch,
     file: Arc<File>,
+    /// Memory that is none of the file's has come into it and could not be taken out again.
+    broken: AtomicBool,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread.
@@ -52,6 +54,7 @@ impl Mapping {
             base,
             watch,
             file,
+            broken: AtomicBool::new(false),
         })
     }
 
@@ -70,6 +73,7 @@ impl Mapping {
             base: self.base,
             watch: bus::Watch::new(start as usize, self.len),
             file: Arc::clone(&self.file),
+            broken: AtomicBool::new(self.is_broken()),
         };
         // What is left of the old one must not be unmapped: somebody may have got the addresses.
         let mut old = self;
@@ -87,6 +91,11 @@ impl Mapping {
         self.len == 0
     }
 
+    /// Whether it is the file's no more: what is stored there goes nowhere.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn at(&self, offset: usize) -> *mut u8 {
         self.start.wrapping_add(offset)
     }
@@ -98,6 +107,9 @@ impl Mapping {
         let end = count.checked_mul(8).and_then(|n| n.checked_add(offset));
         if offset % 8 != 0 || end.is_none_or(|end| end > self.len) {
             return Err(Errno::EINVAL);
+        }
+        if self.is_broken() {
+            return Err(Errno::EFAULT);
         }
         // SAFETY: by the invariant the range is mapped, it is aligned, and atomic words may be shared
         // with whoever else changes them. A page that cannot be had is dealt with by `bus`.
@@ -169,8 +181,11 @@ impl Mapping {
         if !self.watch.take() {
             return Ok(());
         }
-        // If that fails the next access finds other memory again, and says so again.
-        let _ = map(&self.file, self.base, self.len, self.start, libc::MAP_FIXED);
+        let again = map(&self.file, self.base, self.len, self.start, libc::MAP_FIXED);
+        if again.is_err() {
+            // The other memory stays, and raises no SIGBUS: no access may succeed there.
+            self.broken.store(true, Ordering::SeqCst);
+        }
         Err(Errno::EFAULT)
     }
 }
@@ -212,5 +227,56 @@ impl Drop for Mapping {
         }
         // SAFETY: by the invariant the range is mapped, and nobody can use it any more.
         unsafe { libc::munmap(self.start.cast(), self.len) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::path::PathBuf;
+
+    use crate::buffer::Buffer;
+
+    /// A file in memory, mapped, and then too short for that.
+    fn cut() -> (File, Mapping) {
+        // SAFETY: the name is a terminated string.
+        let fd = unsafe { libc::memfd_create(c"cut".as_ptr(), libc::MFD_ALLOW_SEALING) };
+        assert!(fd >= 0);
+        let path = PathBuf::from(format!("/proc/self/fd/{fd}"));
+        let file = File::open(&path, false).unwrap();
+        file.set_len(4096).unwrap();
+        let mapping = Mapping::new(File::open(&path, false).unwrap(), 4096).unwrap();
+        // SAFETY: nobody else knows the descriptor.
+        unsafe { libc::close(fd) };
+        mapping.store(0, &[7]).unwrap();
+        file.set_len(0).unwrap();
+        (file, mapping)
+    }
+
+    #[test]
+    fn a_page_that_comes_back_is_the_files_again() {
+        let (file, mapping) = cut();
+        assert_eq!(mapping.store(0, &[8]), Err(Errno::EFAULT));
+        file.set_len(4096).unwrap();
+        assert_eq!(mapping.store(0, &[9]), Ok(()));
+        let mut words = [0];
+        assert_eq!(file.pread(&mut words, 0), Ok(8));
+        assert_eq!(words, [9]);
+    }
+
+    #[test]
+    fn nothing_succeeds_in_memory_that_is_not_the_files() {
+        let (file, mapping) = cut();
+        // From now on it cannot be mapped for writing any more.
+        // SAFETY: no pointers involved.
+        let sealed =
+            unsafe { libc::fcntl(file.fd(), libc::F_ADD_SEALS, libc::F_SEAL_FUTURE_WRITE) };
+        assert_eq!(sealed, 0);
+        for _ in 0..3 {
+            assert_eq!(mapping.store(0, &[8]), Err(Errno::EFAULT));
+            assert_eq!(mapping.load(0, &mut [0]), Err(Errno::EFAULT));
+        }
+        assert!(Buffer::from_mapping(Arc::new(mapping), 0, 4096).is_err());
     }
 }
