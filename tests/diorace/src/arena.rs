@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -44,6 +45,9 @@ pub struct Geometry {
     pub block: u64,
     /// Size of a page of memory.
     pub page: u64,
+    /// The least size of a direct write that may be atomic, no less than `bypass`; none where there is no
+    /// such thing.
+    pub atomic: Option<u64>,
 }
 
 impl Geometry {
@@ -55,6 +59,7 @@ impl Geometry {
         memory: 512,
         block: 4096,
         page: 4096,
+        atomic: None,
     };
 
     /// What lies in different parts of this size shares no folio.
@@ -152,14 +157,24 @@ impl Arena {
             let what = "direct I/O is accepted by open and refused by read at every alignment";
             return Err(Lacking(what.into()).into());
         };
+        let bypass = align.bypass(&direct)?;
+        let units = engines::atomic_units(&direct);
         Ok(Geometry {
             align: align.offset,
-            bypass: align.bypass(&direct)?,
+            bypass,
             memory: align.memory,
             block: block.clamp(align.offset, 65536.max(align.offset)),
             page: page_size() as u64,
+            atomic: units.and_then(|units| least_atomic(&units, bypass)),
         })
     }
+}
+
+/// The least size that a filesystem which takes these with `RWF_ATOMIC` takes, and that is a multiple of
+/// `unit`.
+fn least_atomic(units: &RangeInclusive<usize>, unit: u64) -> Option<u64> {
+    let least = units.start().next_power_of_two().max(unit as usize);
+    units.contains(&least).then_some(least as u64)
 }
 
 /// Names what earlier runs have left, because they were killed or were told to.

@@ -53,7 +53,7 @@ pub use file::File;
 pub use kind::{Flag, Kind, Path, Ring, Touch};
 pub use mapping::Mapping;
 pub use open::{open, open_on};
-pub use probe::{DioAlign, page_size};
+pub use probe::{DioAlign, atomic_units, page_size};
 pub use process::{raise_descriptors, terminal_width};
 pub use queue::{Completion, Op, Queue, Rejected, Request};
 pub use remote::{Fate, Job, Remote, WorkerId};

@@ -103,7 +103,7 @@ fn statx_dioalign(file: &File) -> Option<(u32, u32)> {
 }
 
 /// The sizes of writes that the file takes with `RWF_ATOMIC`, if any.
-pub(crate) fn atomic_units(file: &File) -> Option<RangeInclusive<usize>> {
+pub fn atomic_units(file: &File) -> Option<RangeInclusive<usize>> {
     let out = statx(file, libc::STATX_WRITE_ATOMIC)?;
     let units = out.stx_atomic_write_unit_min as usize..=out.stx_atomic_write_unit_max as usize;
     (*units.start() > 0 && !units.is_empty()).then_some(units)

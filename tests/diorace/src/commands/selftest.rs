@@ -107,6 +107,7 @@ fn race(
         memory: 512,
         block: 4096,
         page: 4096,
+        atomic: None,
     };
     let arena = Arena::new(&env::temp_dir())?;
     let bench = Bench::new(&settings, &arena, geometry, "selftest");

@@ -21,9 +21,9 @@ process of its own; some of these are killed with requests in flight, or fork.
 
 The file has three parts, so far apart that they share no folio. In the first only direct engines
 write, in the second only cached ones, in the third all. Within a part the engines' places lie side by
-side, as small as direct I/O allows, so that pages are shared. Engines take turns, eight groups of them;
-meanwhile the cache is fetched, dropped and written back in every way, and fsync, fdatasync and syncfs
-called. (The page cache of the whole machine is dropped about once a second, if you are root.)
+side, as small as direct I/O allows, or RWF_ATOMIC for those that ask for it, so that pages are shared. Engines
+take turns, eight groups of them; meanwhile the cache is fetched, dropped and written back in every way,
+and fsync, fdatasync and syncfs called. (The page cache of the whole machine is dropped about once a second, if you are root.)
 
 What the machine or the filesystem lacks is left out and named. Old values in the third part are
 collisions on an ordinary filesystem; everything else is a violation.",
@@ -46,11 +46,23 @@ fn plan(bench: &Bench<'_>) -> Plan {
         .filter(|kind| !kind.appends())
         .collect();
     let count = engines.len() as u64;
-    let own = |nth: u64, nth_part: u64| Grid {
-        base: nth_part * part + nth * unit,
-        stride: count * unit,
-        count: part / (count * unit),
-        len: unit,
+    // A place that is large enough for a write to be atomic lies behind those of the others.
+    let atomic = bench.geometry.atomic.filter(|size| *size > unit);
+    let stride = match atomic {
+        Some(size) => (count * unit).next_multiple_of(size) + size,
+        None => count * unit,
+    };
+    let own = |kind: Engine, nth: u64, nth_part: u64| {
+        let (at, len) = match atomic {
+            Some(size) if kind == Engine::DIRECT_ATOMIC => (stride - size, size),
+            _ => (nth * unit, unit),
+        };
+        Grid {
+            base: nth_part * part + at,
+            stride,
+            count: part / stride,
+            len,
+        }
     };
     let (short, long) = (page.max(unit), 8 * page.max(unit));
     let all = Aim::Blocks {
@@ -65,11 +77,11 @@ fn plan(bench: &Bench<'_>) -> Plan {
     };
     let mut workers = Vec::new();
     for (nth, kind) in engines.into_iter().enumerate() {
-        let number = nth as u64;
+        let own = |nth_part| own(kind, nth as u64, nth_part);
         let grids = match mode(kind) {
-            Mode::Direct => vec![own(number, 0), own(number, 2)],
-            Mode::Buffered | Mode::Mmap => vec![own(number, 1), own(number, 2)],
-            Mode::Either => vec![own(number, 2)],
+            Mode::Direct => vec![own(0), own(2)],
+            Mode::Buffered | Mode::Mmap => vec![own(1), own(2)],
+            Mode::Either => vec![own(2)],
         };
         let aim = Aim::Slots { grids, grain: None };
         let turn = nth as u32 % TURNS;
@@ -135,6 +147,45 @@ mod tests {
         let settings = choices.settings(&samples::place(), false).unwrap();
         let arena = Arena::new(&std::env::temp_dir()).unwrap();
         plan(&Bench::new(&settings, &arena, geometry, SCENARIO.name)).workers
+    }
+
+    /// Where a thread may write.
+    fn places(worker: &WorkerPlan) -> Vec<(u64, u64)> {
+        let Aim::Slots { grids, .. } = &worker.aim else {
+            return Vec::new();
+        };
+        let places = |grid: &Grid| {
+            let Grid {
+                base,
+                stride,
+                count,
+                len,
+            } = *grid;
+            (0..count).map(move |nth| (base + nth * stride, len))
+        };
+        grids.iter().flat_map(places).collect()
+    }
+
+    #[test]
+    fn places_are_apart_and_those_of_atomic_writes_fit() {
+        for atomic in [None, Some(512), Some(4096), Some(65536)] {
+            let geometry = Geometry {
+                atomic,
+                ..Geometry::USUAL
+            };
+            let mut all = workers(geometry);
+            all.retain(|worker| worker.role.writes());
+            let size = atomic.unwrap_or(512);
+            for worker in all.iter().filter(|w| w.kind == Engine::DIRECT_ATOMIC) {
+                let places = places(worker);
+                assert!(places.len() > 8);
+                let fits = |(at, len): &(u64, u64)| *len == size && at % size == 0;
+                assert!(places.iter().all(fits), "{places:?}");
+            }
+            let mut places: Vec<_> = all.iter().flat_map(places).collect();
+            places.sort_unstable();
+            assert!(places.is_sorted_by(|a, b| a.0 + a.1 <= b.0));
+        }
     }
 
     #[test]
