@@ -121,9 +121,11 @@ fn punch_edge(bench: &Bench<'_>) -> Plan {
 
 /// A file that grows from nothing, again and again.
 fn growing(bench: &Bench<'_>) -> (Plan, Aim) {
-    let len = bench.size(1 << 20, 256 << 10, 64 << 10);
-    let depth = bench.depth(4);
     let (align, block) = (bench.geometry.align, bench.geometry.block);
+    // Who marches comes to the end of the file with the end of a step.
+    let longest = 4 * block;
+    let len = bench.size(1 << 20, 256 << 10, longest.max(64 << 10));
+    let depth = bench.depth(4);
     let march = |step: u64| Aim::March {
         block: step,
         len,
@@ -135,7 +137,7 @@ fn growing(bench: &Bench<'_>) -> (Plan, Aim) {
     plan.workers = vec![
         WorkerPlan::write(Engine::LIBAIO, march(align), depth),
         WorkerPlan::write(Engine::URING, march(block), depth),
-        WorkerPlan::write(Engine::DIRECT, march(4 * block), 1),
+        WorkerPlan::write(Engine::DIRECT, march(longest), 1),
     ];
     plan.workers.extend(readers(&look, depth));
     plan.extras = more_readers(&look, depth);
@@ -172,4 +174,35 @@ fn shift(bench: &Bench<'_>) -> Plan {
     plan.extras = more_readers(&aim, depth);
     plan.changers = changer(&[Way::Shift], len, block, 20_000);
     plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::arena::{Arena, Geometry};
+    use crate::race::aim::Aimer;
+    use crate::report::samples;
+    use crate::rng::Rng;
+
+    #[test]
+    fn nobody_marches_beyond_the_end() {
+        let mut choices = samples::choices(7);
+        choices.size = Some(320 << 10);
+        let settings = choices.settings(&samples::place(), false).unwrap();
+        let arena = Arena::new(&std::env::temp_dir()).unwrap();
+        for block in [512, 4096, 32 << 10, 64 << 10] {
+            let geometry = Geometry {
+                block,
+                ..Geometry::USUAL
+            };
+            let plan = append(&Bench::new(&settings, &arena, geometry, APPEND.name));
+            for worker in &plan.workers {
+                let mut aimer = Aimer::new(worker.aim.clone(), Rng::new(1, 0));
+                for (at, len) in (0..2000).filter_map(|_| aimer.next()) {
+                    assert!(at + len <= plan.len, "{len} bytes at {at} of {}", plan.len);
+                }
+            }
+        }
+    }
 }
