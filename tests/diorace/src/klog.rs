@@ -218,7 +218,7 @@ fn classify(lines: &[String], ours: &str, devices: &[String]) -> KernelLog {
             log.refusals += u64::from(ours);
             log.collisions_elsewhere += u64::from(!ours);
             log.keep(line);
-        } else if says(&COMPLAINTS) {
+        } else if says(&COMPLAINTS) && !is_of_program(line) {
             log.complaints += 1;
             log.keep(line);
         } else if says(&DEVICE) {
@@ -230,6 +230,11 @@ fn classify(lines: &[String], ours: &str, devices: &[String]) -> KernelLog {
         }
     }
     log
+}
+
+/// Whether a line tells of a fault of a program: the kernel's own have no address behind the word.
+fn is_of_program(line: &str) -> bool {
+    line.starts_with("traps: ") && line.contains(" general protection fault ip:")
 }
 
 /// Whether a line is the second one about a collision.
@@ -347,6 +352,12 @@ mod tests {
             complaints("12,1,5,-;mount: WARNING: device write-protected"),
             0
         );
+        let own =
+            "1,1,5,-;Oops: general protection fault, probably for non-canonical address: 0000 [#1]";
+        assert_eq!(complaints(own), 1);
+        let qemu =
+            "6,1,5,-;traps: qemu[9] general protection fault ip:7efe sp:7efe error:0 in libc";
+        assert_eq!(complaints(qemu), 0);
         assert_eq!(complaints("30,1,5,-;systemd[1]: Oops"), 0);
     }
 
