@@ -183,7 +183,24 @@ impl File {
         }
         Ok(pages.iter().filter(|page| **page & 1 != 0).count() as u64)
     }
+
+    /// Whether its pages are all there is of it, as on tmpfs: then nothing drops them.
+    ///
+    /// # Errors
+    /// What fstatfs returns.
+    pub fn is_in_memory(&self) -> Result<bool, Errno> {
+        // SAFETY: `stat` is plain data for which all zeroes are valid.
+        let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+        // SAFETY: `stat` is valid for writing one such structure.
+        if unsafe { libc::fstatfs(self.fd(), &mut stat) } < 0 {
+            return Err(Errno::last());
+        }
+        Ok(MEMORY.contains(&(stat.f_type as u32)))
+    }
 }
+
+/// What tmpfs and ramfs call themselves in statfs(2).
+const MEMORY: [u32; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// The number of cachestat(2), the same on all architectures.
 const SYS_CACHESTAT: libc::c_long = 451;

@@ -2,11 +2,12 @@
 //! After the race: every mode must show something legal, and all of them the same.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use engines::{Advice, Buffer, Errno, Op, Queue, Request};
+use engines::{Buffer, Completion, Errno, Op, Queue, Request};
 use oracle::{Class, Finding, Mode, Profile, Read, Seen, Severity, Tally};
 
 use crate::crew::pulse::Pulse;
@@ -36,7 +37,7 @@ pub fn check(
     slot: usize,
     quiet: &mut Quiet,
 ) -> Result<()> {
-    let mut checker = Checker::new(shared, pulse, slot)?;
+    let mut checker = Checker::new(shared, pulse, slot);
     let done = checker.passes(&mut quiet.sentinel);
     quiet.tally.merge(checker.tally);
     quiet.unreadable += checker.unreadable;
@@ -47,6 +48,7 @@ struct Checker<'a> {
     shared: &'a Arc<Shared>,
     pulse: &'a Arc<Pulse>,
     slot: usize,
+    /// Opened when first needed.
     queues: HashMap<&'static str, Box<dyn Queue>>,
     again: Rechecker,
     tally: Tally,
@@ -54,20 +56,16 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    fn new(shared: &'a Arc<Shared>, pulse: &'a Arc<Pulse>, slot: usize) -> Result<Self> {
-        let mut queues = HashMap::new();
-        for mode in Mode::ALL {
-            queues.insert(mode.name(), shared.store.open(engine(mode), 1)?);
-        }
-        Ok(Self {
+    fn new(shared: &'a Arc<Shared>, pulse: &'a Arc<Pulse>, slot: usize) -> Self {
+        Self {
             shared,
             pulse,
             slot,
-            queues,
+            queues: HashMap::new(),
             again: Rechecker::new(slot + 1),
             tally: Tally::default(),
             unreadable: 0,
-        })
+        }
     }
 
     /// Looks, calls fsync, looks again, drops the cache, and looks again.
@@ -80,11 +78,30 @@ impl<'a> Checker<'a> {
         )?;
         *sentinel = shared.store.fsync().err();
         self.pass("after fsync", &[Mode::Direct, Mode::Mmap, Mode::Buffered])?;
-        // A refusal only makes the next pass less telling.
-        let _ = shared
-            .store
-            .advise(Advice::DontNeed, 0, shared.history.len_bytes());
+        self.drop_cache();
         self.pass("after dropping the cache", &[Mode::Buffered, Mode::Direct])
+    }
+
+    /// Drops the cache, which works for pages only that nobody maps.
+    fn drop_cache(&mut self) {
+        self.queues.clear();
+        self.again = Rechecker::new(self.slot + 1);
+        if let Some(left @ 1..) = self.shared.store.drop_cache() {
+            self.shared.note(format!(
+                "the last look was not at the disk alone: {left} pages could not be dropped from the \
+                 cache; does somebody else use the file?"
+            ));
+        }
+    }
+
+    /// The engine of a mode.
+    fn queue(&mut self, mode: Mode) -> Result<&mut dyn Queue> {
+        Ok(match self.queues.entry(mode.name()) {
+            Entry::Occupied(open) => open.into_mut().as_mut(),
+            Entry::Vacant(none) => none
+                .insert(self.shared.store.open(engine(mode), 1)?)
+                .as_mut(),
+        })
     }
 
     /// Reads the file in several modes and compares them.
@@ -142,36 +159,14 @@ impl<'a> Checker<'a> {
         buffer: Buffer,
     ) -> Result<(Option<usize>, Buffer)> {
         let history = &self.shared.history;
-        let queue = self
-            .queues
-            .get_mut(mode.name())
-            .context("an engine got lost")?;
-        let read = history.begin_read(self.slot);
         // Behind an end that is no multiple of anything there is nothing to be had.
         let whole = match mode {
             Mode::Direct => n.next_multiple_of(self.shared.geometry.align.max(8)),
             _ => n,
         };
-        let request = Request {
-            id: 0,
-            op: Op::Read,
-            offset: at,
-            len: whole as usize,
-            buffer,
-        };
-        self.pulse.begin(0, Op::Read, at, n);
-        let mut done = Vec::new();
-        match queue.submit(request) {
-            Ok(()) => {
-                while queue.in_flight() > 0 {
-                    queue.reap(Duration::from_secs(1), &mut done)?;
-                }
-            }
-            Err(rejected) => anyhow::bail!("the check {when}: {}", rejected.errno),
-        }
-        let done = done.pop().context("a completion got lost")?;
-        self.pulse
-            .end(0, done.result.map(|n| n as u64).map_err(|_| ()));
+        let read = history.begin_read(self.slot);
+        let done = self.request(mode, at, whole, buffer);
+        let done = done.with_context(|| format!("the check {when}"))?;
         let read = history.end_read(read);
         let mut whole_words = None;
         // Nobody is at work any more who could be the reason.
@@ -208,6 +203,30 @@ impl<'a> Checker<'a> {
         let who = || format!("a {mode} read of {n} bytes at {at} in the check {who}");
         self.shared.explain(&mut self.tally, &mut self.again, who);
         Ok((whole_words, done.buffer))
+    }
+
+    /// Reads once in a mode.
+    fn request(&mut self, mode: Mode, at: u64, len: u64, buffer: Buffer) -> Result<Completion> {
+        let pulse = self.pulse;
+        let queue = self.queue(mode)?;
+        let request = Request {
+            id: 0,
+            op: Op::Read,
+            offset: at,
+            len: len as usize,
+            buffer,
+        };
+        pulse.begin(0, Op::Read, at, len);
+        if let Err(rejected) = queue.submit(request) {
+            anyhow::bail!("{}", rejected.errno);
+        }
+        let mut done = Vec::new();
+        while queue.in_flight() > 0 {
+            queue.reap(Duration::from_secs(1), &mut done)?;
+        }
+        let done = done.pop().context("a completion got lost")?;
+        pulse.end(0, done.result.map(|n| n as u64).map_err(|_| ()));
+        Ok(done)
     }
 
     /// Finds words in which the modes differ although nothing is under way, as far as they were read.
@@ -278,13 +297,14 @@ mod tests {
 
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    use engines::{Completion, Error, Kind, Rejected};
+    use engines::{Advice, Error, File, Kind, Mapping, Rejected};
     use oracle::{Change, Config, History};
 
+    use crate::arena::Arena;
     use crate::crew::Crew;
     use crate::crew::pulse::Role;
     use crate::liar::{Liar, LiarStore};
-    use crate::race::store::Store;
+    use crate::race::store::{FileStore, Store};
 
     /// Honest memory of which every direct read but the first fails, or ends early.
     struct Broken {
@@ -408,5 +428,47 @@ mod tests {
     fn a_file_that_has_grown_though_nobody_made_it_grow_is_noticed() {
         let (found, ..) = checked(Err(Errno::EIO), Some(Class::Size));
         assert_eq!(found, [("size", 3)]);
+    }
+
+    /// What a check says of a file of which somebody else maps so many bytes; none where files have no
+    /// other place than the cache.
+    fn said_of_a_file(name: &str, mapped: usize) -> Option<Vec<String>> {
+        let mut config = Config::new(2 * CHUNK);
+        config.readers = 2;
+        let history = History::new(config).unwrap();
+        let program = std::env::current_exe().unwrap();
+        let dir = program.parent().unwrap().join(name);
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir(&dir).unwrap();
+        let arena = Arena::new(&dir).unwrap();
+        let path = arena.fill("file", &history).unwrap();
+        let file = File::open(&path, false).unwrap();
+        let memory = file.is_in_memory().unwrap();
+        let mapping = Mapping::new(file, 2 * CHUNK as usize).unwrap();
+        mapping.load(0, &mut vec![0; mapped / 8]).unwrap();
+        let store = Arc::new(FileStore::new(path, 2 * CHUNK).unwrap());
+        let shared = Shared::of(history, store, Arc::new(AtomicBool::new(true)));
+        let pulse = Crew::<()>::new().pulse("check", Role::Read, 1);
+        let mut quiet = Quiet::default();
+        check(&shared, &pulse, 0, &mut quiet).unwrap();
+        assert!(quiet.tally.is_clean());
+        drop(arena);
+        std::fs::remove_dir(&dir).unwrap();
+        let notes = shared.take_found().notes.into_iter().collect();
+        (!memory).then_some(notes)
+    }
+
+    #[test]
+    fn the_last_look_finds_nothing_in_the_cache() {
+        let Some(said) = said_of_a_file("dropped", 0) else {
+            eprintln!("skipped: files are in memory here");
+            return;
+        };
+        assert!(said.is_empty(), "{said:?}");
+        let said = said_of_a_file("mapped", 4096).unwrap();
+        assert!(
+            matches!(&said[..], [note] if note.contains("could not be dropped")),
+            "{said:?}"
+        );
     }
 }

@@ -4,10 +4,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use engines::{Advice, Allocate, Errno, Fate, File, Job, Kind, Queue, Remote};
 use oracle::Change;
+
+/// How often the cache is dropped: somebody may just be busy with a page.
+const TRIES: usize = 5;
+
+/// How long such a one is waited for.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A thing with content that engines can be opened on.
 pub trait Store: Send + Sync {
@@ -68,6 +76,12 @@ pub trait Store: Send + Sync {
     /// What the call reports.
     fn advise_together(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno> {
         self.advise(advice, offset, len)
+    }
+
+    /// Drops what is cached of it, and says how many pages stay all the same; none where nobody can
+    /// tell, or where there is nothing behind the cache.
+    fn drop_cache(&self) -> Option<u64> {
+        None
     }
 
     /// Changes the size, or content without data.
@@ -192,6 +206,25 @@ impl Store for FileStore {
 
     fn advise(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno> {
         self.hand.advise(advice, offset, len)
+    }
+
+    fn drop_cache(&self) -> Option<u64> {
+        if self.hand.is_in_memory() == Ok(true) {
+            return None;
+        }
+        let mut left = None;
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                thread::sleep(PAUSE);
+            }
+            // Pages that somebody maps or writes back are passed over, which is no error.
+            let _ = self.hand.advise(Advice::DontNeed, 0, self.len);
+            left = self.hand.cached(0, self.len).ok();
+            if left.is_none_or(|pages| pages == 0) {
+                break;
+            }
+        }
+        left
     }
 
     fn change(&self, change: Change) -> Result<(), Errno> {
