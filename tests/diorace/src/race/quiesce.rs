@@ -238,25 +238,27 @@ impl<'a> Checker<'a> {
             return;
         };
         for other in read {
-            let differ = first.iter().zip(other).position(|(a, b)| a != b);
-            let Some(nth) = differ else {
+            let pairs = first.iter().zip(other).enumerate();
+            let mut differ = pairs.filter(|(_, (a, b))| a != b);
+            let place = |nth: usize| at + nth as u64 * 8;
+            // A chunk may have words that need not agree before one that must.
+            let settled = differ.find(|(nth, _)| self.shared.history.is_settled(place(*nth), 8));
+            let Some((nth, _)) = settled else {
                 continue;
             };
-            let offset = at + nth as u64 * 8;
-            if self.shared.history.is_settled(offset, 8) {
-                self.tally.add(Finding {
-                    class: Class::Stale,
-                    severity: self.shared.history.severity_at(offset),
-                    offset,
-                    len: 8,
-                    seen: self.shared.history.describe(other[nth]),
-                    value: None,
-                    legal: Vec::new(),
-                    superseded_by: None,
-                    overlapping: Vec::new(),
-                    read: None,
-                });
-            }
+            let offset = place(nth);
+            self.tally.add(Finding {
+                class: Class::Stale,
+                severity: self.shared.history.severity_at(offset),
+                offset,
+                len: 8,
+                seen: self.shared.history.describe(other[nth]),
+                value: None,
+                legal: Vec::new(),
+                superseded_by: None,
+                overlapping: Vec::new(),
+                read: None,
+            });
         }
     }
 }
@@ -298,7 +300,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
     use engines::{Advice, Error, File, Kind, Mapping, Rejected};
-    use oracle::{Change, Config, History};
+    use oracle::{Change, Config, History, Outcome};
 
     use crate::arena::Arena;
     use crate::crew::Crew;
@@ -417,6 +419,31 @@ mod tests {
         assert_eq!(checked(Err(Errno::EUCLEAN), None), (Vec::new(), 5, 0));
         // The data may be there all the same.
         assert_eq!(checked(Err(Errno::ENOMEM), None), (Vec::new(), 0, 5));
+    }
+
+    /// A chunk as two modes have read it, with these words different.
+    fn disagree(nth: &[usize]) -> [(Option<usize>, Buffer); 2] {
+        let mut other = Buffer::new(4096, 4096).unwrap();
+        nth.iter().for_each(|nth| other.words_mut()[*nth] = 1);
+        [Buffer::new(4096, 4096).unwrap(), other].map(|buffer| (Some(512), buffer))
+    }
+
+    #[test]
+    fn a_word_that_must_agree_is_compared_behind_one_that_need_not() {
+        let history = History::new(Config::new(CHUNK)).unwrap();
+        let failed = history.begin_write(1, Mode::Direct, 0, 512).unwrap();
+        history.end_write(&failed, Outcome::Failed);
+        let store = LiarStore(Arc::new(Liar::new(&history, None, 1)));
+        let shared = Shared::of(history, Arc::new(store), Arc::default());
+        let pulse = Crew::<()>::new().pulse("check", Role::Read, 1);
+        let found = |words: &[usize]| {
+            let mut checker = Checker::new(&shared, &pulse, 0);
+            checker.compare(0, &disagree(words));
+            let findings = checker.tally.take_findings();
+            findings.iter().map(|f| f.offset).collect::<Vec<_>>()
+        };
+        assert!(found(&[0, 63]).is_empty());
+        assert_eq!(found(&[0, 63, 100, 200]), [800]);
     }
 
     #[test]
