@@ -11,7 +11,7 @@ use engines::{Buffer, Completion, Errno, Op, Queue, Request};
 use oracle::{Class, Finding, Mode, Profile, Read, Seen, Severity, Tally};
 
 use crate::crew::pulse::Pulse;
-use crate::race::plan::engine;
+use crate::race::plan::{engine, reads_whole};
 use crate::race::recheck::Rechecker;
 use crate::race::shared::Shared;
 
@@ -42,6 +42,47 @@ pub fn check(
     quiet.tally.merge(checker.tally);
     quiet.unreadable += checker.unreadable;
     done
+}
+
+/// What could be had of a chunk.
+struct Got {
+    /// What the first read returned, none after an error.
+    first: Option<u64>,
+    /// The bytes there are, with those for which it was asked again.
+    bytes: u64,
+    /// The error that ended it.
+    failed: Option<Errno>,
+    buffer: Buffer,
+}
+
+impl Got {
+    /// The words there are; none if the first read failed: the buffer still holds what somebody else
+    /// has read there.
+    fn words(&self) -> Option<&[u64]> {
+        self.first?;
+        Some(&self.buffer.words()[..(self.bytes / 8) as usize])
+    }
+
+    /// How many bytes there are if fewer than the file has, although nothing failed. With `promised`
+    /// the first read must have returned them all.
+    fn is_short(&self, n: u64, promised: bool) -> Option<u64> {
+        let first = self.first.filter(|_| self.failed.is_none())?;
+        let counts = if promised { first } else { self.bytes };
+        (counts < n).then_some(counts)
+    }
+
+    /// Adds what a read has returned that began at `start` of the chunk; false if that is nothing new.
+    fn add(&mut self, start: u64, count: u64, n: u64, from: &Buffer) -> bool {
+        let (have, end) = (self.bytes / 8 * 8, (start + count).min(n));
+        if end <= self.bytes {
+            return false;
+        }
+        let words = |bytes: u64| (bytes / 8) as usize;
+        let more = &from.words()[words(have - start)..words(end - start)];
+        self.buffer.words_mut()[words(have)..words(end)].copy_from_slice(more);
+        self.bytes = end;
+        true
+    }
 }
 
 struct Checker<'a> {
@@ -107,10 +148,7 @@ impl<'a> Checker<'a> {
     /// Reads the file in several modes and compares them.
     fn pass(&mut self, when: &str, modes: &[Mode]) -> Result<()> {
         let len = self.size()?;
-        let buffers: Result<Vec<_>, _> = modes
-            .iter()
-            .map(|_| Buffer::new(CHUNK as usize, self.shared.geometry.page as usize))
-            .collect();
+        let buffers: Result<Vec<_>> = modes.iter().map(|_| self.buffer()).collect();
         let mut buffers = buffers?;
         let mut at = 0;
         while at < len {
@@ -148,8 +186,7 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// Reads and judges a chunk in one mode; says how many words of it there are in the buffer, none
-    /// after an error: it still holds what somebody else has read there.
+    /// Reads and judges a chunk in one mode; says how many words of it there are in the buffer, if any.
     fn read(
         &mut self,
         when: &str,
@@ -159,50 +196,89 @@ impl<'a> Checker<'a> {
         buffer: Buffer,
     ) -> Result<(Option<usize>, Buffer)> {
         let history = &self.shared.history;
-        // Behind an end that is no multiple of anything there is nothing to be had.
-        let whole = match mode {
-            Mode::Direct => n.next_multiple_of(self.shared.geometry.align.max(8)),
-            _ => n,
-        };
         let read = history.begin_read(self.slot);
-        let done = self.request(mode, at, whole, buffer);
-        let done = done.with_context(|| format!("the check {when}"))?;
+        let got = self.fetch(mode, at, n, buffer);
+        let got = got.with_context(|| format!("the check {when}"))?;
         let read = history.end_read(read);
-        let mut whole_words = None;
-        // Nobody is at work any more who could be the reason.
-        let unreadable = |errno| match errno {
-            Errno::EIO | Errno::EUCLEAN | Errno::EBADMSG => true,
-            // On some filesystems a load needs room: then it may fail, unless more is promised.
-            Errno::EFAULT => history.profile() == Profile::Strict,
-            _ => false,
-        };
-        match done.result {
-            Ok(got) => {
-                let words = &done.buffer.words()[..got.min(n as usize) / 8];
-                whole_words = Some(words.len());
-                history.check(&read, at, words, &mut self.tally);
-                if (got as u64) < n {
-                    let class = Class::Short;
-                    let finding = count(self.shared, class, at, n, got as u64, Some(read));
-                    self.tally.add(finding);
-                }
-            }
-            Err(errno) if unreadable(errno) => {
-                self.unreadable += 1;
-                self.shared.note(format!(
-                    "unreadable: a {} read of {n} bytes at {at} {when} fails with {errno}",
-                    mode.name()
-                ));
-            }
-            Err(errno) => self
-                .shared
-                .failed(&format!("{} in the check {when}", mode.name()), errno),
+        if let Some(words) = got.words() {
+            history.check(&read, at, words, &mut self.tally);
+        }
+        if let Some(bytes) = got.is_short(n, self.promised(mode)) {
+            let finding = count(self.shared, Class::Short, at, n, bytes, Some(read));
+            self.tally.add(finding);
+        }
+        if let Some(errno) = got.failed {
+            self.failed(when, mode, at, n, errno);
         }
         history.release(&read);
         let (who, mode) = (when, mode.name());
         let who = || format!("a {mode} read of {n} bytes at {at} in the check {who}");
         self.shared.explain(&mut self.tally, &mut self.again, who);
-        Ok((whole_words, done.buffer))
+        Ok((got.words().map(<[u64]>::len), got.buffer))
+    }
+
+    /// Whether a read in this mode must return all that the file has at once.
+    fn promised(&self, mode: Mode) -> bool {
+        self.shared.history.profile() == Profile::Strict && reads_whole(engine(mode))
+    }
+
+    /// A read failed, of which nobody can be the reason who is still at work.
+    fn failed(&mut self, when: &str, mode: Mode, at: u64, n: u64, errno: Errno) {
+        let unreadable = match errno {
+            Errno::EIO | Errno::EUCLEAN | Errno::EBADMSG => true,
+            // On some filesystems a load needs room: then it may fail, unless more is promised.
+            Errno::EFAULT => self.shared.history.profile() == Profile::Strict,
+            _ => false,
+        };
+        let mode = mode.name();
+        if unreadable {
+            self.unreadable += 1;
+            self.shared.note(format!(
+                "unreadable: a {mode} read of {n} bytes at {at} {when} fails with {errno}"
+            ));
+        } else {
+            let what = format!("{mode} in the check {when}");
+            self.shared.failed(&what, errno);
+        }
+    }
+
+    /// Reads all that can be had of a chunk in a mode: for what a read does not return it is asked again.
+    fn fetch(&mut self, mode: Mode, at: u64, n: u64, buffer: Buffer) -> Result<Got> {
+        // Behind an end that is no multiple of anything there is nothing to be had.
+        let align = match mode {
+            Mode::Direct => self.shared.geometry.align.max(8),
+            _ => 8,
+        };
+        let done = self.request(mode, at, n.next_multiple_of(align), buffer)?;
+        let first = done.result.map(|got| (got as u64).min(n));
+        let mut got = Got {
+            first: first.ok(),
+            bytes: first.unwrap_or(0),
+            failed: first.err(),
+            buffer: done.buffer,
+        };
+        let mut spare = None;
+        while got.failed.is_none() && got.bytes < n {
+            let start = (at + got.bytes) / align * align;
+            let len = (at + n).next_multiple_of(align) - start;
+            let room = match spare.take() {
+                Some(room) => room,
+                None => self.buffer()?,
+            };
+            let more = self.request(mode, start, len, room)?;
+            match more.result {
+                Err(errno) => got.failed = Some(errno),
+                Ok(count) if !got.add(start - at, count as u64, n, &more.buffer) => break,
+                Ok(_) => {}
+            }
+            spare = Some(more.buffer);
+        }
+        Ok(got)
+    }
+
+    fn buffer(&self) -> Result<Buffer> {
+        let page = self.shared.geometry.page as usize;
+        Ok(Buffer::new(CHUNK as usize, page)?)
     }
 
     /// Reads once in a mode.
@@ -308,16 +384,25 @@ mod tests {
     use crate::liar::{Liar, LiarStore};
     use crate::race::store::{FileStore, Store};
 
-    /// Honest memory of which every direct read but the first fails, or ends early.
+    /// What a direct read does.
+    #[derive(Clone, Copy)]
+    enum Answer {
+        /// It returns this, and anything.
+        Ends(Result<usize, Errno>),
+        /// It returns no more than so many bytes, which are right.
+        Piece(usize),
+    }
+
+    /// Honest memory, but for every direct read other than the first.
     struct Broken {
         memory: LiarStore,
-        result: Result<usize, Errno>,
+        answer: Answer,
         reads: Arc<AtomicU64>,
     }
 
     struct BrokenQueue {
         memory: Box<dyn Queue>,
-        result: Result<usize, Errno>,
+        answer: Answer,
         reads: Arc<AtomicU64>,
         done: Option<Completion>,
     }
@@ -335,11 +420,18 @@ mod tests {
             if self.reads.fetch_add(1, Ordering::SeqCst) == 0 {
                 return self.memory.submit(request);
             }
+            let result = match self.answer {
+                Answer::Ends(result) => result,
+                Answer::Piece(most) => {
+                    request.len = request.len.min(most);
+                    return self.memory.submit(request);
+                }
+            };
             // It may have left anything there.
             request.buffer.words_mut().fill(0xBAD);
             self.done = Some(Completion {
                 id: request.id,
-                result: self.result,
+                result,
                 buffer: request.buffer,
             });
             Ok(())
@@ -359,7 +451,7 @@ mod tests {
             }
             Ok(Box::new(BrokenQueue {
                 memory,
-                result: self.result,
+                answer: self.answer,
                 reads: Arc::clone(&self.reads),
                 done: None,
             }))
@@ -392,13 +484,22 @@ mod tests {
         result: Result<usize, Errno>,
         lie: Option<Class>,
     ) -> (Vec<(&'static str, u64)>, u64, u64) {
+        checked_as(Profile::Strict, Answer::Ends(result), lie)
+    }
+
+    fn checked_as(
+        profile: Profile,
+        answer: Answer,
+        lie: Option<Class>,
+    ) -> (Vec<(&'static str, u64)>, u64, u64) {
         let mut config = Config::new(2 * CHUNK);
         config.readers = 2;
+        config.profile = profile;
         let history = History::new(config).unwrap();
         let memory = LiarStore(Arc::new(Liar::new(&history, lie, 1)));
         let store = Arc::new(Broken {
             memory,
-            result,
+            answer,
             reads: Arc::default(),
         });
         let stop = Arc::new(AtomicBool::new(true));
@@ -449,6 +550,17 @@ mod tests {
     #[test]
     fn what_ends_early_is_short_and_nothing_else() {
         assert_eq!(checked(Ok(0), None), (vec![("short", 5)], 0, 0));
+    }
+
+    #[test]
+    fn the_rest_of_a_short_read_is_asked_for() {
+        // Pieces that end in the middle of what direct I/O takes.
+        let piece = |profile| checked_as(profile, Answer::Piece(100_008), None);
+        assert_eq!(piece(Profile::Bare), (Vec::new(), 0, 0));
+        assert_eq!(piece(Profile::Strict), (vec![("short", 5)], 0, 0));
+        // What was returned before is right, and compared; the rest is missing.
+        let ends = |result| checked_as(Profile::Bare, Answer::Ends(result), None);
+        assert_eq!(ends(Ok(0)), (vec![("short", 5)], 0, 0));
     }
 
     #[test]
