@@ -35,7 +35,8 @@ use crate::status::Lacking;
 
 pub use prepare::STRANGER;
 
-/// The check at the end may take so long; each of its requests is watched besides.
+/// The check at the end may take so long. Whatever it asks of the filesystem is watched besides, and
+/// hangs if it takes longer than any request may.
 const CHECK: Duration = Duration::from_secs(3600);
 
 /// The number, within a scenario, of the file that is raced on.

@@ -39,6 +39,7 @@ pub fn check(
 ) -> Result<()> {
     let mut checker = Checker::new(shared, pulse, slot);
     let done = checker.passes(&mut quiet.sentinel);
+    checker.close();
     quiet.tally.merge(checker.tally);
     quiet.unreadable += checker.unreadable;
     done
@@ -103,7 +104,7 @@ impl<'a> Checker<'a> {
             pulse,
             slot,
             queues: HashMap::new(),
-            again: Rechecker::new(slot + 1),
+            again: Rechecker::watched(slot + 1, pulse),
             tally: Tally::default(),
             unreadable: 0,
         }
@@ -117,7 +118,7 @@ impl<'a> Checker<'a> {
             "after the race",
             &[Mode::Buffered, Mode::Mmap, Mode::Direct],
         )?;
-        *sentinel = shared.store.fsync().err();
+        *sentinel = self.pulse.during(|| shared.store.fsync()).err();
         self.pass("after fsync", &[Mode::Direct, Mode::Mmap, Mode::Buffered])?;
         self.drop_cache();
         self.pass("after dropping the cache", &[Mode::Buffered, Mode::Direct])
@@ -125,9 +126,9 @@ impl<'a> Checker<'a> {
 
     /// Drops the cache, which works for pages only that nobody maps.
     fn drop_cache(&mut self) {
-        self.queues.clear();
-        self.again = Rechecker::new(self.slot + 1);
-        if let Some(left @ 1..) = self.shared.store.drop_cache() {
+        self.close();
+        let left = self.pulse.during(|| self.shared.store.drop_cache());
+        if let Some(left @ 1..) = left {
             self.shared.note(format!(
                 "the last look was not at the disk alone: {left} pages could not be dropped from the \
                  cache; does somebody else use the file?"
@@ -135,12 +136,22 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Closes all engines.
+    fn close(&mut self) {
+        let pulse = self.pulse;
+        pulse.during(|| {
+            self.queues.clear();
+            self.again = Rechecker::watched(self.slot + 1, pulse);
+        });
+    }
+
     /// The engine of a mode.
     fn queue(&mut self, mode: Mode) -> Result<&mut dyn Queue> {
+        let (store, pulse) = (&self.shared.store, self.pulse);
         Ok(match self.queues.entry(mode.name()) {
             Entry::Occupied(open) => open.into_mut().as_mut(),
             Entry::Vacant(none) => none
-                .insert(self.shared.store.open(engine(mode), 1)?)
+                .insert(pulse.during(|| store.open(engine(mode), 1))?)
                 .as_mut(),
         })
     }
@@ -171,7 +182,7 @@ impl<'a> Checker<'a> {
     fn size(&mut self) -> Result<u64> {
         let shared = self.shared;
         let read = shared.history.begin_read(self.slot);
-        let size = shared.store.size()?;
+        let size = self.pulse.during(|| shared.store.size())?;
         let read = shared.history.end_read(read);
         if !shared.history.size_is_legal(&read, size) {
             let finding = count(shared, Class::Size, 0, size, size, Some(read));
@@ -373,7 +384,9 @@ pub fn count(
 mod tests {
     use super::*;
 
+    use std::ops::ControlFlow;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::thread;
 
     use engines::{Advice, Error, File, Kind, Mapping, Rejected};
     use oracle::{Change, Config, History, Outcome};
@@ -393,9 +406,21 @@ mod tests {
         Piece(usize),
     }
 
+    /// A step of the check that never ends.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Hang {
+        /// Opening for the so manieth time.
+        Open(u64),
+        Size,
+        Fsync,
+        Drop,
+    }
+
     /// Honest memory, but for every direct read other than the first.
     struct Broken {
         memory: LiarStore,
+        opens: AtomicU64,
+        hang: Option<Hang>,
         answer: Answer,
         reads: Arc<AtomicU64>,
     }
@@ -443,8 +468,18 @@ mod tests {
         }
     }
 
+    impl Broken {
+        fn reach(&self, step: Hang) {
+            if self.hang == Some(step) {
+                // The test is over before.
+                thread::sleep(Duration::from_secs(3600));
+            }
+        }
+    }
+
     impl Store for Broken {
         fn open(&self, kind: Kind, depth: usize) -> Result<Box<dyn Queue>, Error> {
+            self.reach(Hang::Open(self.opens.fetch_add(1, Ordering::SeqCst)));
             let memory = self.memory.open(kind, depth)?;
             if !kind.direct {
                 return Ok(memory);
@@ -458,7 +493,13 @@ mod tests {
         }
 
         fn fsync(&self) -> Result<(), Errno> {
+            self.reach(Hang::Fsync);
             self.memory.fsync()
+        }
+
+        fn drop_cache(&self) -> Option<u64> {
+            self.reach(Hang::Drop);
+            self.memory.drop_cache()
         }
 
         fn advise(&self, advice: Advice, offset: u64, len: u64) -> Result<(), Errno> {
@@ -470,6 +511,7 @@ mod tests {
         }
 
         fn size(&self) -> Result<u64, Errno> {
+            self.reach(Hang::Size);
             self.memory.size()
         }
 
@@ -499,6 +541,8 @@ mod tests {
         let memory = LiarStore(Arc::new(Liar::new(&history, lie, 1)));
         let store = Arc::new(Broken {
             memory,
+            opens: AtomicU64::new(0),
+            hang: None,
             answer,
             reads: Arc::default(),
         });
@@ -609,5 +653,49 @@ mod tests {
             matches!(&said[..], [note] if note.contains("could not be dropped")),
             "{said:?}"
         );
+    }
+
+    /// Whether a check is found to hang in a step of it, of a file in which something is wrong.
+    fn is_seen_to_hang(step: Hang) -> bool {
+        let mut config = Config::new(4096);
+        config.readers = 2;
+        let history = History::new(config).unwrap();
+        let store = Arc::new(Broken {
+            memory: LiarStore(Arc::new(Liar::new(&history, None, 1))),
+            opens: AtomicU64::new(0),
+            hang: Some(step),
+            answer: Answer::Piece(4096),
+            reads: Arc::default(),
+        });
+        let lost = history.begin_write(1, Mode::Direct, 0, 512).unwrap();
+        history.end_write(&lost, Outcome::Done(512));
+        let mut crew = Crew::<Quiet>::new();
+        let shared = Shared::of(history, store, crew.stop());
+        let (pulse, long) = (crew.pulse("check", Role::Read, 1), Duration::from_secs(30));
+        let mine = Arc::clone(&pulse);
+        crew.start(pulse, move |quiet| check(&shared, &mine, 0, quiet))
+            .unwrap();
+        let short = Duration::from_millis(200);
+        let ending = crew.race(long, short, |_, time| match time > long / 2 {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        });
+        ending
+            .hung
+            .iter()
+            .any(|thread| thread.contains("outstanding"))
+    }
+
+    #[test]
+    fn every_step_is_watched() {
+        // The fourth engine is that of a second look.
+        let opens = [0, 2, 3].map(Hang::Open);
+        let steps = opens
+            .into_iter()
+            .chain([Hang::Size, Hang::Fsync, Hang::Drop]);
+        let tests = steps.map(|step| (step, thread::spawn(move || is_seen_to_hang(step))));
+        for (step, test) in tests.collect::<Vec<_>>() {
+            assert!(test.join().unwrap(), "{step:?}");
+        }
     }
 }

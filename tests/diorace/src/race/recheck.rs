@@ -2,11 +2,13 @@
 //! The second look: what each mode shows where something wrong was seen.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use engines::{Buffer, Errno, Op, Queue, Request};
 use oracle::{Class, Finding, Mode, OpView, Tally};
 
+use crate::crew::pulse::Pulse;
 use crate::race::plan::{engine, mode};
 use crate::race::shared::Shared;
 use crate::report::finding::Look;
@@ -31,6 +33,8 @@ pub struct Rechecker {
     slot: usize,
     queues: HashMap<&'static str, Box<dyn Queue>>,
     buffer: Option<Buffer>,
+    /// Who is watched meanwhile, if no other request is.
+    pulse: Option<Arc<Pulse>>,
 }
 
 impl Rechecker {
@@ -39,6 +43,14 @@ impl Rechecker {
         Self {
             slot,
             ..Self::default()
+        }
+    }
+
+    /// The same, with each look a request that is watched.
+    pub fn watched(slot: usize, pulse: &Arc<Pulse>) -> Self {
+        Self {
+            pulse: Some(Arc::clone(pulse)),
+            ..Self::new(slot)
         }
     }
 
@@ -164,6 +176,19 @@ impl Rechecker {
     }
 
     fn fetch(&mut self, shared: &Shared, way: Mode, offset: u64, len: usize) -> Result<u64, Errno> {
+        match self.pulse.clone() {
+            Some(pulse) => pulse.during(|| self.fetch_now(shared, way, offset, len)),
+            None => self.fetch_now(shared, way, offset, len),
+        }
+    }
+
+    fn fetch_now(
+        &mut self,
+        shared: &Shared,
+        way: Mode,
+        offset: u64,
+        len: usize,
+    ) -> Result<u64, Errno> {
         let kind = engine(way);
         debug_assert_eq!(mode(kind), way);
         if !self.queues.contains_key(kind.name()) {
