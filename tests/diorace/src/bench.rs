@@ -40,6 +40,8 @@ pub struct Settings {
     pub depth: Option<usize>,
     /// What the filesystem is held to.
     pub profile: Profile,
+    /// Whether what is written lands on several devices.
+    pub mirrored: bool,
     /// Which threads take part.
     pub wanted: Wanted,
     /// What ends a scenario before its time.

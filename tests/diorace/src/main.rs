@@ -15,6 +15,7 @@ mod record;
 mod report;
 mod rng;
 mod scenarios;
+mod stack;
 mod stats;
 mod status;
 

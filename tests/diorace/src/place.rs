@@ -2,6 +2,7 @@
 //! On what filesystem a directory lies.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -10,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::ProfileArg;
+use crate::stack;
 
 /// A directory and the filesystem that it is on, for the report.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +62,19 @@ impl Place {
     pub fn is_nfs(&self) -> bool {
         let info = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         lies_on_nfs(&stack(&info, &self.path, |path| Path::new(path).is_dir()))
+    }
+
+    /// Whether what is written lands on several devices: md RAID1 and the like, somewhere below.
+    pub fn is_mirrored(&self) -> bool {
+        let source = self.sources().pop().unwrap_or_default();
+        let named = fs::metadata(source).ok().map(|meta| meta.rdev());
+        // The name may be one that only the kernel knows, such as /dev/root.
+        let own = fs::metadata(&self.path).ok().map(|meta| meta.dev());
+        named.into_iter().chain(own).any(|number| {
+            let (major, minor) = (libc::major(number), libc::minor(number));
+            let link = format!("/sys/dev/block/{major}:{minor}");
+            fs::canonicalize(link).is_ok_and(|device| stack::is_mirror(&device))
+        })
     }
 
     /// What to hold the filesystem to.

@@ -77,6 +77,28 @@ impl History {
         }
     }
 
+    /// Whether both words come from direct writes of this place, of which neither had ended before the
+    /// other began.
+    pub fn met_directly(&self, offset: u64, one: u64, other: u64) -> bool {
+        let at = offset / WORD;
+        let Ok(words) = self.words(offset, WORD) else {
+            return false;
+        };
+        let _layout = self.layout();
+        self.cells_of(&words).any(|nth| {
+            let cell = self.lock(nth);
+            let of = |raw: u64| {
+                cell.known().filter(move |w| {
+                    let direct = w.record.mode.bit() & Mode::Direct.bit() != 0;
+                    let covers = w.range.contains(&at);
+                    direct && covers && self.key.encode(w.record.tag, w.origin(at)) == raw
+                })
+            };
+            let met = |a: &Record, b: &Record| a.start < b.end() && b.start < a.end();
+            of(one).any(|a| of(other).any(|b| met(&a.record, &b.record)))
+        })
+    }
+
     /// A word taken apart.
     pub fn describe(&self, raw: u64) -> Seen {
         let (tag, place) = self.key.decode(raw);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Who wrote beside a word, and when.
+//! Who wrote at the same time, and where.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,4 +25,27 @@ fn writes_of_the_same_page_are_found_by_time_and_cached_ones_come_first() {
     let found = history.meanwhile(0..4096, read.start, read.end);
     let found: Vec<_> = found.iter().map(|op| (op.mode, op.offset)).collect();
     assert_eq!(found, [(Mode::Buffered, 1024), (Mode::Direct, 512)]);
+}
+
+#[test]
+fn direct_writes_that_overlapped_in_time_are_told_from_others() {
+    let history = History::new(Config::new(4096)).unwrap();
+    let begin = |writer, mode| history.begin_write(writer, mode, 512, 512).unwrap();
+    let end = |write| history.end_write(write, Outcome::Done(512));
+    let before = begin(1, Mode::Direct);
+    end(&before);
+    let (one, other) = (begin(1, Mode::Direct), begin(2, Mode::Direct));
+    let cached = begin(3, Mode::Buffered);
+    [&one, &other, &cached].map(end);
+
+    let met = |a: u64, b: u64| history.met_directly(520, a, b);
+    let [before, one, other, cached] = [before, one, other, cached].map(|write| write.word(1));
+    assert!(met(one, other) && met(other, one));
+    assert!(!met(before, other), "one had ended");
+    assert!(!met(cached, other), "one was cached");
+    assert!(!met(one, history.initial_word(65)), "one was no write");
+    assert!(
+        !history.met_directly(512, one, other),
+        "words of another place"
+    );
 }

@@ -126,6 +126,7 @@ impl Choices {
             threads: self.threads.map(usize::from),
             depth: self.depth.map(usize::from),
             profile: place.profile(self.profile),
+            mirrored: place.is_mirrored(),
             wanted: Wanted::parse(&self.engines)?,
             until: self.until,
             operations: self.operations,

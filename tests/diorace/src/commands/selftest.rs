@@ -91,6 +91,7 @@ fn race(
         threads: None,
         depth: None,
         profile: Profile::Strict,
+        mirrored: false,
         wanted: Wanted::default(),
         until: Until::End,
         operations: None,

@@ -174,6 +174,7 @@ fn on_store(
     let writers = team.writers.clone();
     let mut shared = Shared::new(history, store, bench.geometry, writers, crew.stop());
     shared.signals = plan.has_signals();
+    shared.mirrored = bench.settings.mirrored;
     let shared = Arc::new(shared);
     let hired = start::workers(bench, plan, &team.members, &shared, &mut crew, &mut report)?;
     start::disturbers(bench, plan, &shared, &mut crew)?;

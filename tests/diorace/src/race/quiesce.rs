@@ -324,29 +324,43 @@ impl<'a> Checker<'a> {
         let Some(first) = read.next() else {
             return;
         };
+        let (shared, history) = (self.shared, &self.shared.history);
+        let place = |nth: usize| at + nth as u64 * 8;
         for other in read {
-            let pairs = first.iter().zip(other).enumerate();
-            let mut differ = pairs.filter(|(_, (a, b))| a != b);
-            let place = |nth: usize| at + nth as u64 * 8;
             // A chunk may have words that need not agree before one that must.
-            let settled = differ.find(|(nth, _)| self.shared.history.is_settled(place(*nth), 8));
-            let Some((nth, _)) = settled else {
-                continue;
-            };
-            let offset = place(nth);
-            self.tally.add(Finding {
-                class: Class::Stale,
-                severity: self.shared.history.severity_at(offset),
-                offset,
-                len: 8,
-                seen: self.shared.history.describe(other[nth]),
-                value: None,
-                legal: Vec::new(),
-                superseded_by: None,
-                overlapping: Vec::new(),
-                read: None,
-            });
+            let differ = (0..first.len().min(other.len()))
+                .filter(|nth| first[*nth] != other[*nth])
+                .filter(|nth| history.is_settled(place(*nth), 8));
+            let (mut excused, mut wrong) = (None, None);
+            for nth in differ {
+                let (one, other) = (first[nth], other[nth]);
+                if !shared.may_differ(place(nth), one, other) {
+                    wrong = Some(nth);
+                    break;
+                }
+                excused = excused.or(Some(nth));
+            }
+            if let Some(nth) = wrong {
+                self.differ(history.severity_at(place(nth)), place(nth), other[nth]);
+            } else if let Some(nth) = excused {
+                self.differ(Severity::Warning, place(nth), other[nth]);
+            }
         }
+    }
+
+    fn differ(&mut self, severity: Severity, offset: u64, word: u64) {
+        self.tally.add(Finding {
+            class: Class::Stale,
+            severity,
+            offset,
+            len: 8,
+            seen: self.shared.history.describe(word),
+            value: None,
+            legal: Vec::new(),
+            superseded_by: None,
+            overlapping: Vec::new(),
+            read: None,
+        });
     }
 }
 
@@ -391,10 +405,11 @@ mod tests {
     use engines::{Advice, Error, File, Kind, Mapping, Rejected};
     use oracle::{Change, Config, History, Outcome};
 
-    use crate::arena::Arena;
+    use crate::arena::{Arena, Geometry};
     use crate::crew::Crew;
     use crate::crew::pulse::Role;
     use crate::liar::{Liar, LiarStore};
+    use crate::race::shared::MIRRORED;
     use crate::race::store::{FileStore, Store};
 
     /// What a direct read does.
@@ -566,11 +581,26 @@ mod tests {
         assert_eq!(checked(Err(Errno::ENOMEM), None), (Vec::new(), 0, 5));
     }
 
-    /// A chunk as two modes have read it, with these words different.
-    fn disagree(nth: &[usize]) -> [(Option<usize>, Buffer); 2] {
-        let mut other = Buffer::new(4096, 4096).unwrap();
-        nth.iter().for_each(|nth| other.words_mut()[*nth] = 1);
-        [Buffer::new(4096, 4096).unwrap(), other].map(|buffer| (Some(512), buffer))
+    /// A chunk as somebody has read it: mostly zeroes.
+    fn read_as(words: &[(usize, u64)]) -> (Option<usize>, Buffer) {
+        let mut buffer = Buffer::new(4096, 4096).unwrap();
+        for (nth, word) in words {
+            buffer.words_mut()[*nth] = *word;
+        }
+        (Some(512), buffer)
+    }
+
+    /// The findings where two modes have read this.
+    fn compared(
+        shared: &Arc<Shared>,
+        one: &[(usize, u64)],
+        other: &[(usize, u64)],
+    ) -> Vec<(u64, Severity)> {
+        let pulse = Crew::<()>::new().pulse("check", Role::Read, 1);
+        let mut checker = Checker::new(shared, &pulse, 0);
+        checker.compare(0, &[read_as(one), read_as(other)]);
+        let findings = checker.tally.take_findings();
+        findings.iter().map(|f| (f.offset, f.severity)).collect()
     }
 
     #[test]
@@ -580,15 +610,42 @@ mod tests {
         history.end_write(&failed, Outcome::Failed);
         let store = LiarStore(Arc::new(Liar::new(&history, None, 1)));
         let shared = Shared::of(history, Arc::new(store), Arc::default());
-        let pulse = Crew::<()>::new().pulse("check", Role::Read, 1);
-        let found = |words: &[usize]| {
-            let mut checker = Checker::new(&shared, &pulse, 0);
-            checker.compare(0, &disagree(words));
-            let findings = checker.tally.take_findings();
-            findings.iter().map(|f| f.offset).collect::<Vec<_>>()
+        let found = |nth: &[usize]| {
+            let words: Vec<_> = nth.iter().map(|nth| (*nth, 1)).collect();
+            compared(&shared, &[], &words)
         };
         assert!(found(&[0, 63]).is_empty());
-        assert_eq!(found(&[0, 63, 100, 200]), [800]);
+        assert_eq!(found(&[0, 63, 100, 200]), [(800, Severity::Violation)]);
+    }
+
+    #[test]
+    fn on_a_mirror_writes_that_met_may_be_in_any_order() {
+        for mirrored in [false, true] {
+            let history = History::new(Config::new(CHUNK)).unwrap();
+            let write = |writer| history.begin_write(writer, Mode::Direct, 0, 512).unwrap();
+            let (one, other) = (write(1), write(2));
+            let end = |write| history.end_write(write, Outcome::Done(512));
+            [&one, &other].map(end);
+            let store = LiarStore(Arc::new(Liar::new(&history, None, 1)));
+            let stop = Arc::default();
+            let mut shared =
+                Shared::new(history, Arc::new(store), Geometry::USUAL, Vec::new(), stop);
+            shared.mirrored = mirrored;
+            let shared = Arc::new(shared);
+            let found = |more| {
+                let words = [(0, other.word(0)), (1, other.word(1)), (2, more)];
+                let ours = [(0, one.word(0)), (1, one.word(1)), (2, one.word(2))];
+                compared(&shared, &ours, &words)
+            };
+            let (met, met_and_more) = match mirrored {
+                false => ((0, Severity::Violation), (0, Severity::Violation)),
+                true => ((0, Severity::Warning), (16, Severity::Violation)),
+            };
+            assert_eq!(found(one.word(2)), [met]);
+            assert_eq!(found(shared.history.initial_word(2)), [met_and_more]);
+            let notes = shared.take_found().notes;
+            assert_eq!(notes.contains(MIRRORED), mirrored);
+        }
     }
 
     #[test]

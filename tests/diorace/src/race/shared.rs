@@ -20,6 +20,10 @@ const EXPLAINED: usize = 100;
 /// Notes in a report; each wrong count is one, and tens of thousands would bury the findings.
 const NOTES: usize = 20;
 
+/// What is said where a mirror excuses that reads differ.
+pub const MIRRORED: &str = "warned: reads differ where direct writes overlapped in time; the devices of the \
+                            mirror below may have got them in different order";
+
 /// Stands for a write that wrote less than it should.
 pub const SHORT: Errno = Errno(0);
 
@@ -45,6 +49,8 @@ pub struct Shared {
     pub stop: Arc<AtomicBool>,
     /// Whether the plan has signals interrupt system calls.
     pub signals: bool,
+    /// Whether what is written lands on several devices.
+    pub mirrored: bool,
     begin: Instant,
     violations: AtomicU64,
     collisions: AtomicU64,
@@ -88,6 +94,7 @@ impl Shared {
             writers,
             stop,
             signals: false,
+            mirrored: false,
             begin: Instant::now(),
             violations: AtomicU64::new(0),
             collisions: AtomicU64::new(0),
@@ -119,6 +126,17 @@ impl Shared {
         } else {
             found.unsaid += 1;
         }
+    }
+
+    /// Whether a word may be now this and now that although nobody writes: nothing above a mirror puts
+    /// direct writes in order that overlap in time, and each of its devices may have got them in another
+    /// one.
+    pub fn may_differ(&self, offset: u64, one: u64, other: u64) -> bool {
+        let excused = self.mirrored && self.history.met_directly(offset, one, other);
+        if excused {
+            self.note(MIRRORED.to_owned());
+        }
+        excused
     }
 
     /// Counts a failed operation, and wonders why unless signals may be the reason.
