@@ -2,7 +2,7 @@
 //! Processes: begin, end, wait.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::errno::Errno;
 use crate::error::Error;
@@ -43,6 +43,30 @@ pub(crate) fn wait(child: i32) -> Option<i32> {
             return None;
         }
     }
+}
+
+/// Waits for a child, but no longer than that; false if it is still there.
+pub(crate) fn wait_for(child: i32, patience: Duration) -> bool {
+    let begin = Instant::now();
+    let mut pause = Duration::from_micros(100);
+    loop {
+        // SAFETY: no pointers involved.
+        let got = unsafe { libc::waitpid(child, std::ptr::null_mut(), libc::WNOHANG) };
+        if got == child || (got < 0 && Errno::last() != Errno::EINTR) {
+            return true;
+        }
+        if begin.elapsed() >= patience {
+            return false;
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(20));
+    }
+}
+
+/// Kills a child.
+pub(crate) fn kill(child: i32) {
+    // SAFETY: no pointers involved; the child has not been waited for.
+    unsafe { libc::kill(child, libc::SIGKILL) };
 }
 
 /// From now on the calling process dies when its parent does.

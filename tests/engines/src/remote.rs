@@ -32,6 +32,13 @@ use crate::slots::Slots;
 /// How long the process may take to open its engine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long it may take to end. Long enough for whoever watches the thread that waits for it to notice
+/// that it hangs.
+const LEAVE: Duration = Duration::from_secs(600);
+
+/// How long it may take to end if it has not even opened its engine, and its parent if it is killed.
+const LEAVE_SOON: Duration = Duration::from_secs(2);
+
 /// How long the process waits for a completion before it looks for new requests.
 const TURN: Duration = Duration::from_millis(1);
 
@@ -82,6 +89,8 @@ pub struct Remote {
     refused: Vec<Completion>,
     /// Whether it is meant to be killed.
     doomed: bool,
+    /// How long it may take to end.
+    leave: Duration,
 }
 
 /// The number of the process that does the I/O, which changes when it is replaced.
@@ -134,6 +143,7 @@ impl Remote {
             generation: 0,
             refused: Vec::new(),
             doomed: matches!(job.fate, Fate::Die(_)),
+            leave: LEAVE,
         };
         remote.hello(job.kind)?;
         Ok(remote)
@@ -144,7 +154,11 @@ impl Remote {
         let engine = kind.name();
         let gone = |errno| Error::Unavailable { engine, errno };
         if !readable(&self.socket, PATIENCE)? {
-            return Err(gone(Errno(libc::ETIMEDOUT)));
+            self.leave = LEAVE_SOON;
+            return Err(Error::Call {
+                call: "a process that is to do I/O does not get its file open",
+                errno: Errno(libc::ETIMEDOUT),
+            });
         }
         match receive(&self.socket)? {
             Some(Message::Ready { errno: 0 }) => Ok(()),
@@ -266,7 +280,11 @@ impl Drop for Remote {
     fn drop(&mut self) {
         // The process ends when nobody is at the other end, and its parent after it.
         process::hang_up(&self.socket);
-        process::wait(self.supervisor);
+        if !process::wait_for(self.supervisor, self.leave) {
+            // It is stuck in the kernel, and dies when it comes back: its parent is gone then.
+            process::kill(self.supervisor);
+            process::wait_for(self.supervisor, LEAVE_SOON);
+        }
     }
 }
 
@@ -403,4 +421,48 @@ fn order(message: &Message, region: &Arc<Region>, mine: u64) -> Option<Request> 
         len,
         buffer: Buffer::from_region(Arc::clone(region), place, len).ok()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::fs;
+
+    use crate::file::File;
+
+    /// Whether a process is there and not dead.
+    fn lives(process: i32) -> bool {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+        state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
+    }
+
+    #[test]
+    fn who_does_not_end_is_not_waited_for_for_ever() {
+        let name = format!("engines-stuck-{}", process::own_id());
+        let path = std::env::temp_dir().join(name);
+        File::create(&path).unwrap().set_len(4096).unwrap();
+        let mut remote = Remote::start(&Job {
+            kind: Kind::BUFFERED,
+            path: &path,
+            len: 4096,
+            depth: 1,
+            longest: 4096,
+            fate: Fate::Live,
+        })
+        .unwrap();
+        fs::remove_file(&path).unwrap();
+        let worker = remote.worker.get();
+        // SAFETY: no pointers involved; the process is ours and is there.
+        assert_eq!(unsafe { libc::kill(worker, libc::SIGSTOP) }, 0);
+        remote.leave = Duration::from_millis(100);
+        let begin = Instant::now();
+        drop(remote);
+        assert!(begin.elapsed() < LEAVE / 10);
+        while lives(worker) && begin.elapsed() < LEAVE / 10 {
+            std::thread::sleep(TURN);
+        }
+        assert!(!lives(worker), "it dies with its parent");
+    }
 }
