@@ -9,7 +9,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::advice::Advice;
 use crate::buffer::Buffer;
@@ -18,7 +17,7 @@ use crate::error::Error;
 use crate::file::File;
 use crate::kind::Kind;
 use crate::probe::page_size;
-use crate::queue::{Op, Queue, Request};
+use crate::queue::{Op, PATIENCE, Queue, Request, drain};
 
 /// Bytes that are read, and that are written.
 const SPAN: u64 = 2 << 20;
@@ -155,9 +154,7 @@ fn through(
         let submitted = queue.submit(request);
         submitted.map_err(|rejected| fail(rejected.errno))?;
         let mut done = Vec::new();
-        while queue.in_flight() > 0 {
-            queue.reap(Duration::from_secs(1), &mut done)?;
-        }
+        drain(queue, PATIENCE, call, &mut done)?;
         let done = done.pop().ok_or(fail(Errno::EIO))?;
         done.result.map_err(fail)?;
         *memory = Some(done.buffer);

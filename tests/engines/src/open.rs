@@ -2,7 +2,6 @@
 //! Opens a file for an engine, and asks it whether it can be used that way.
 
 use std::path::Path as FilePath;
-use std::time::Duration;
 
 use crate::copy::CopyRange;
 use crate::error::Error;
@@ -13,7 +12,7 @@ use crate::libaio::{Libaio, Style};
 use crate::mapped::Mapped;
 use crate::pipe::Spliced;
 use crate::probe::DioAlign;
-use crate::queue::{Op, Queue, Request};
+use crate::queue::{Op, PATIENCE, Queue, Request, drain};
 use crate::sendfile::Sendfile;
 use crate::single::Single;
 use crate::sync::Sync;
@@ -96,9 +95,8 @@ fn try_read(kind: Kind, path: &FilePath, queue: &mut dyn Queue) -> Result<(), Er
         let errno = rejected.errno;
         return Err(Error::Unavailable { engine, errno });
     }
-    while queue.in_flight() > 0 {
-        queue.reap(Duration::from_secs(1), &mut done)?;
-    }
+    let call = "a read to try an engine with does not end";
+    drain(queue, PATIENCE, call, &mut done)?;
     match done.pop().map(|done| done.result) {
         Some(Err(errno)) => Err(Error::Unavailable { engine, errno }),
         _ => Ok(()),

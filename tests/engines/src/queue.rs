@@ -2,7 +2,7 @@
 //! Requests in, completions out.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::buffer::Buffer;
 use crate::errno::Errno;
@@ -68,6 +68,31 @@ impl Rejected {
     }
 }
 
+/// How long a request may take that somebody waits for who is not watched.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until nothing is outstanding, but not for ever: `call` says what did not end.
+///
+/// # Errors
+/// `ETIMEDOUT`; or if the queue itself is broken.
+pub(crate) fn drain(
+    queue: &mut dyn Queue,
+    patience: Duration,
+    call: &'static str,
+    done: &mut Vec<Completion>,
+) -> Result<(), Error> {
+    let begin = Instant::now();
+    while queue.in_flight() > 0 {
+        let left = patience.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            let errno = Errno(libc::ETIMEDOUT);
+            return Err(Error::Call { call, errno });
+        }
+        queue.reap(left.min(Duration::from_secs(1)), done)?;
+    }
+    Ok(())
+}
+
 /// Executes requests on one file.
 pub trait Queue: Send {
     /// How many requests may be outstanding.
@@ -129,5 +154,46 @@ pub trait Queue: Send {
     /// The process that makes the system calls, if it is another one.
     fn worker(&self) -> Option<Arc<WorkerId>> {
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::single::tests::request;
+
+    /// A queue whose requests never end.
+    struct Stuck(usize);
+
+    impl Queue for Stuck {
+        fn depth(&self) -> usize {
+            1
+        }
+
+        fn in_flight(&self) -> usize {
+            self.0
+        }
+
+        fn submit(&mut self, _request: Request) -> Result<(), Box<Rejected>> {
+            self.0 += 1;
+            Ok(())
+        }
+
+        fn reap(&mut self, wait: Duration, _out: &mut Vec<Completion>) -> Result<(), Error> {
+            std::thread::sleep(wait);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_never_ends_is_given_up() {
+        let (mut queue, mut done) = (Stuck(0), Vec::new());
+        let short = Duration::from_millis(50);
+        assert!(drain(&mut queue, short, "a read", &mut done).is_ok());
+        queue.submit(request(0)).unwrap();
+        let error = drain(&mut queue, short, "a read", &mut done).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno(libc::ETIMEDOUT)));
+        assert!(error.to_string().starts_with("a read: "), "{error}");
     }
 }
