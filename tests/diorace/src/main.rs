@@ -22,6 +22,7 @@ mod status;
 use std::process::ExitCode;
 
 use clap::Parser;
+use engines::supervise;
 
 use crate::cli::{Cli, Command};
 use crate::status::Status;
@@ -47,5 +48,7 @@ fn main() -> ExitCode {
         eprintln!("diorace: {error:#}");
         Status::of_error(&error)
     });
+    // What is stuck in the kernel may keep this process from ending, but not its parent.
+    supervise::give_up(status.code().into());
     status.into()
 }

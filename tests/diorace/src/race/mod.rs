@@ -70,6 +70,10 @@ pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
     }
     if !report.violations.contains_key("hang") {
         direct::tell(bench, kinds.into_iter(), &mut report);
+        if report.violations.contains_key("hang") {
+            report.conclude();
+            return Ok(report);
+        }
         if keep {
             return Ok(report);
         }
