@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use anyhow::{Context, Result};
 use engines::{Buffer, Completion, Errno, Op, Queue, Request};
 use oracle::{Class, Finding, Mode, Profile, Read, Seen, Severity, Tally};
 
+use crate::crew::and_save;
 use crate::crew::pulse::Pulse;
 use crate::race::plan::{engine, reads_whole};
 use crate::race::recheck::Rechecker;
@@ -38,10 +40,15 @@ pub fn check(
     quiet: &mut Quiet,
 ) -> Result<()> {
     let mut checker = Checker::new(shared, pulse, slot);
-    let done = checker.passes(&mut quiet.sentinel);
+    let done = and_save(
+        &mut checker,
+        |checker| checker.passes(&mut quiet.sentinel),
+        |checker| {
+            quiet.tally.merge(mem::take(&mut checker.tally));
+            quiet.unreadable += checker.unreadable;
+        },
+    );
     checker.close();
-    quiet.tally.merge(checker.tally);
-    quiet.unreadable += checker.unreadable;
     done
 }
 
@@ -236,7 +243,7 @@ impl<'a> Checker<'a> {
     /// A read failed, of which nobody can be the reason who is still at work.
     fn failed(&mut self, when: &str, mode: Mode, at: u64, n: u64, errno: Errno) {
         let unreadable = match errno {
-            Errno::EIO | Errno::EUCLEAN | Errno::EBADMSG => true,
+            errno if errno.is_damage() => true,
             // On some filesystems a load needs room: then it may fail, unless more is promised.
             Errno::EFAULT => self.shared.history.profile() == Profile::Strict,
             _ => false,
