@@ -22,7 +22,10 @@ use crate::{
             InodeOperations,
             Rename, //
         },
-        lower::LowerFile,
+        lower::{
+            LowerFile,
+            NewLowerFile, //
+        },
         Dentry,
         Inode, //
     },
@@ -92,12 +95,8 @@ impl DirOperations for DirectoryOps {
         let sb = inode.super_block().data();
         // The calling task was asked for its rights above. To security modules that decide by path
         // the lower directory, in a mount of nobody's, is none that it may open.
-        LowerFile::open_at(
-            &sb.root.mount,
-            dentry.lower()?,
-            flags,
-            &sb.mounter,
-            Some(above),
-        )
+        let lower = dentry.lower()?;
+        NewLowerFile::open_at(&sb.root.mount, lower, flags, &sb.mounter, Some(above))
+            .map(NewLowerFile::share)
     }
 }

@@ -447,17 +447,6 @@ impl LowerFile {
         NewLowerFile::open(path, flags, cred, above).map(NewLowerFile::share)
     }
 
-    /// As [`LowerFile::open`], by mount and dentry.
-    pub fn open_at(
-        mount: &LowerMount,
-        dentry: &LowerDentry,
-        flags: u32,
-        cred: &Credential,
-        above: Option<Opening<'_>>,
-    ) -> Result<Self> {
-        NewLowerFile::open_at(mount, dentry, flags, cred, above).map(NewLowerFile::share)
-    }
-
     /// The kernel crate's view of the file.
     pub fn file(&self) -> &File {
         &self.0
