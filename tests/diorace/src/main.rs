@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! diorace: races every way to read and write one file, and proves the result legal or not.
 
+mod again;
 mod arena;
 mod bench;
 mod cli;

@@ -53,15 +53,13 @@ impl Place {
     /// What is mounted there; and if that is a directory, what is mounted where it lies, and so on
     /// down.
     pub fn sources(&self) -> Vec<String> {
-        let info = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let mounts = stack(&info, &self.path, |path| Path::new(path).is_dir());
-        mounts.into_iter().map(|mount| mount.source).collect()
+        let mounts = self.mounts().into_iter();
+        mounts.map(|mount| mount.source).collect()
     }
 
     /// Whether it is NFS, or lies on it.
     pub fn is_nfs(&self) -> bool {
-        let info = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        lies_on_nfs(&stack(&info, &self.path, |path| Path::new(path).is_dir()))
+        lies_on_nfs(&self.mounts())
     }
 
     /// Whether what is written lands on several devices: md RAID1 and the like, somewhere below.
@@ -75,6 +73,12 @@ impl Place {
             let link = format!("/sys/dev/block/{major}:{minor}");
             fs::canonicalize(link).is_ok_and(|device| stack::is_mirror(&device))
         })
+    }
+
+    /// The mount that it lies on and those below.
+    fn mounts(&self) -> Vec<Mount> {
+        let info = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        mounts(&info, &self.path, |path| Path::new(path).is_dir())
     }
 
     /// What to hold the filesystem to.
@@ -128,7 +132,7 @@ fn nth_best(lines: &[&str], path: &str) -> Option<(usize, Mount)> {
 
 /// The mount that holds a path and those below it. What is mounted over its own source hides it: what is
 /// below was mounted before.
-fn stack(info: &str, path: &str, is_dir: impl Fn(&str) -> bool) -> Vec<Mount> {
+fn mounts(info: &str, path: &str, is_dir: impl Fn(&str) -> bool) -> Vec<Mount> {
     let lines: Vec<_> = info.lines().collect();
     let (mut mounts, mut path, mut last) = (Vec::new(), path.to_owned(), lines.len());
     while let Some((nth, mount)) = nth_best(&lines[..last], &path) {
@@ -202,7 +206,7 @@ mod tests {
 ";
         let is_dir = |path: &str| !path.starts_with("/dev/");
         let all = |path| -> Vec<String> {
-            let mounts = stack(info, path, is_dir);
+            let mounts = mounts(info, path, is_dir);
             mounts.into_iter().map(|mount| mount.source).collect()
         };
         assert_eq!(all("/upper/x"), ["/lower/part", "/dev/vdb"]);
@@ -220,7 +224,7 @@ mod tests {
 31 22 0:31 / /upper rw - diofs /net/part rw
 ";
         let is_dir = |path: &str| path.starts_with("/net");
-        let on_nfs = |path| lies_on_nfs(&stack(info, path, is_dir));
+        let on_nfs = |path| lies_on_nfs(&mounts(info, path, is_dir));
         assert!(on_nfs("/net/x") && on_nfs("/upper/x"));
         assert!(!on_nfs("/home"));
     }

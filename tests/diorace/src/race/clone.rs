@@ -14,6 +14,7 @@ use anyhow::Result;
 use engines::{Buffer, Errno, File, Op};
 use oracle::{Class, Finding, Read, Severity, Tally};
 
+use crate::again::read_all;
 use crate::crew::and_save;
 use crate::crew::pulse::Pulse;
 use crate::race::quiesce;
@@ -139,14 +140,9 @@ impl Cloner {
 
 /// All of a file: a read may return less, as long as the rest can be had by asking again.
 fn fetch(file: &File, buffer: &mut Buffer, align: usize) -> Result<usize, Errno> {
-    let mut all = 0;
-    loop {
-        let got = file.pread(&mut buffer.words_mut()[all / 8..], all as u64)?;
-        all += got;
-        if got == 0 || all >= buffer.len() || all % align.max(8) != 0 {
-            return Ok(all);
-        }
-    }
+    let words = buffer.words_mut();
+    let got = read_all(words, align.max(8), |part, from| file.pread(part, from))?;
+    Ok(got.all)
 }
 
 #[cfg(test)]

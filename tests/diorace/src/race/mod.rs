@@ -68,20 +68,22 @@ pub fn on_file(bench: &Bench<'_>, plan: &Plan) -> Result<ScenarioReport> {
     if keep {
         bench.arena.keep();
     }
-    if !report.violations.contains_key("hang") {
-        direct::tell(bench, kinds.into_iter(), &mut report);
-        if report.violations.contains_key("hang") {
-            report.conclude();
-            return Ok(report);
-        }
-        if keep {
-            return Ok(report);
-        }
-        if let Err(error) = std::fs::remove_file(&path) {
-            report.broken(&anyhow!(
-                "the file is gone: {error}; somebody has removed it"
-            ));
-        }
+    let hangs = |report: &ScenarioReport| report.violations.contains_key("hang");
+    if hangs(&report) {
+        return Ok(report);
+    }
+    direct::tell(bench, kinds.into_iter(), &mut report);
+    if hangs(&report) {
+        report.conclude();
+        return Ok(report);
+    }
+    if keep {
+        return Ok(report);
+    }
+    if let Err(error) = std::fs::remove_file(&path) {
+        report.broken(&anyhow!(
+            "the file is gone: {error}; somebody has removed it"
+        ));
     }
     Ok(report)
 }
