@@ -150,8 +150,8 @@ fn write_lower(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result
 ///
 /// # Errors
 ///
-/// Those of `lower`. Then the file is what the lower file is; dirty data past `size` are gone, and
-/// the next `fsync` says so.
+/// Those of `lower`. Then the file is what the lower file is; if data past `size` were still dirty
+/// when they were cut off, they are gone, and the next `fsync` says so.
 pub fn set_size(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result) -> Result {
     inode.wait_direct();
     let old = inode.size();
