@@ -150,6 +150,7 @@ fn meaning(class: &str) -> String {
         "fsync" => "fsync reported an error: the page cache could not be kept in step",
         "hang" => "a request did not come back",
         "twice" => "a request completed twice",
+        "unreadable" => "a read failed when nobody was at work any more",
         "kernel" => "the kernel complained (see its log)",
         other => return other.to_owned(),
     }
@@ -243,4 +244,25 @@ fn evidence(out: &mut String, report: &Report) {
         );
     }
     let _ = writeln!(out, "\nverdict: {}", report.status.name());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_documented_class_has_a_meaning() {
+        let page = include_str!("../../../../Documentation/diorace.rst");
+        let table = page.split("Class           Meaning").nth(1).unwrap();
+        let classes: Vec<&str> = table
+            .lines()
+            .skip(2)
+            .take_while(|line| !line.starts_with("==="))
+            .filter_map(|line| line.strip_prefix("``")?.split("``").next())
+            .collect();
+        assert!(classes.len() > 10, "{classes:?}");
+        for class in classes {
+            assert_ne!(meaning(class), class);
+        }
+    }
 }
