@@ -118,6 +118,7 @@ unsigned long diofs_helper_local_throttle_save(void);
 void diofs_helper_local_throttle_restore(unsigned long flags);
 unsigned long diofs_helper_rlimit_fsize(void);
 void diofs_helper_cap_lower_sys_resource(struct cred *cred);
+void diofs_helper_put_group_info(struct group_info *group_info);
 void diofs_helper_init_work_onstack(struct work_struct *work, work_func_t func, unsigned int depth);
 bool diofs_helper_current_is_worker(void);
 void diofs_helper_destroy_work_on_stack(struct work_struct *work);

@@ -50,6 +50,11 @@ void diofs_helper_cap_lower_sys_resource(struct cred *cred)
 	cap_lower(cred->cap_effective, CAP_SYS_RESOURCE);
 }
 
+void diofs_helper_put_group_info(struct group_info *group_info)
+{
+	put_group_info(group_info);
+}
+
 unsigned long diofs_helper_rlimit_fsize(void)
 {
 	return rlimit(RLIMIT_FSIZE);

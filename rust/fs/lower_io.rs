@@ -14,6 +14,7 @@ use super::{
 use crate::{
     pure::flags,
     vfs::{
+        cred,
         file::Opening,
         lower::{
             LowerFile,
@@ -24,9 +25,13 @@ use crate::{
 };
 use kernel::{
     bindings,
+    cred::Credential,
     new_mutex,
     prelude::*,
-    sync::Mutex, //
+    sync::{
+        aref::ARef,
+        Mutex, //
+    },
 };
 
 /// What the cache wants to do with the lower file.
@@ -43,6 +48,8 @@ pub enum Access {
 pub struct CacheFile {
     /// The file.
     pub file: LowerFile,
+    /// Who writes to it: the owner that it had when it was opened.
+    pub writer: ARef<Credential>,
     /// The alignment of memory that its direct I/O needs; zero if it has none.
     pub mem_align: u32,
     /// Whether it was opened for a file that notifies nobody. It notifies nobody then, and holds on
@@ -163,6 +170,7 @@ fn open_lower(
     let mem_align = file.direct_alignment()?;
     Ok(CacheFile {
         file,
+        writer: cred::as_owner(&sb.writer, inode)?,
         mem_align,
         is_silent: above.is_some_and(Opening::is_silent),
     })

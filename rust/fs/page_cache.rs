@@ -131,13 +131,12 @@ fn write_some(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result 
     worker::run(depth, || write_lower(inode, pos, src))?
 }
 
-/// Writes some to the lower file as the mounter, throttled by the lower device alone.
+/// Writes some to the lower file as its owner, throttled by the lower device alone.
 fn write_lower(inode: &Inode<Diofs>, pos: i64, src: &mut BvecIter<'_>) -> Result {
     let _nofs = NofsGuard::enter();
     let _throttle = LocalThrottleGuard::enter();
     let target = lower_io::cache_file(inode, Access::Write, None)?;
-    let mounter = &inode.super_block().data().mounter;
-    with_creds(mounter, || target.file.write_cached(pos, src))
+    with_creds(&target.writer, || target.file.write_cached(pos, src))
 }
 
 /// Changes the size of a regular file, with `lower` changing that of the lower file.

@@ -18,7 +18,7 @@ use crate::vfs::{
         Mount,
         Parameter, //
     },
-    cred::without_reserves,
+    cred,
     lower::{
         ErrorCursor,
         LowerMount,
@@ -45,9 +45,12 @@ pub struct SuperData {
     /// The lower directory in a mount of our own, which nobody can unmount or change.
     pub root: LowerPath,
     _mount: PrivateMount,
-    /// Who mounted it, without the right to use reserved space and exceed quotas. Write-back
-    /// uses these credentials, because it runs on behalf of nobody in particular.
+    /// Who mounted it, without the right to exceed quotas. Lower files are opened with these
+    /// credentials, and the page cache is filled.
     pub mounter: ARef<Credential>,
+    /// The same in no supplementary group. Write-back uses these with the owner of the file in place
+    /// of the mounter, because it runs on behalf of nobody in particular.
+    pub writer: ARef<Credential>,
     /// The mount options.
     pub options: Options,
     /// The statistics.
@@ -125,13 +128,16 @@ impl Mount for Diofs {
             context.set_read_only();
         }
         follow_sync_flags(&lower.mount, None, context)?;
+        let mounter = cred::without_resource_cap()?;
+        let writer = cred::without_groups(&mounter)?;
         let data = SuperData {
             root: LowerPath {
                 dentry: lower.dentry.clone(),
                 mount: (&*mount).into(),
             },
             _mount: mount,
-            mounter: without_reserves()?,
+            mounter,
+            writer,
             options: Options::new(options),
             stats: Stats::zero(),
             lower_errors: lower.mount.error_cursor(),

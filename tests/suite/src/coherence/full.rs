@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = &[
     test("full.neighbours_of_a_hole", neighbours_of_a_hole).limit(120),
     test("full.room_again", room_again).limit(120),
     test("full.quota", quota).limit(120).once(),
+    test("full.reserve", reserve).limit(120).once(),
     test("failing.device_dies_under_load", device_dies).limit(120),
     test("failing.writes_refused_under_load", writes_refused).limit(120),
 ];
@@ -56,17 +57,8 @@ fn quota(ctx: &Ctx) -> Result<()> {
     path::lchown(&dir, USER, USER)?;
     for by in [By::Direct, By::Cache, By::Flusher] {
         let name = dir.join(format!("{by:?}"));
-        let (exit, said) = process::run(Duration::from_secs(60), || {
-            process::become_user(USER, USER)
-                .map_err(Into::into)
-                .and_then(|()| write_beyond(by, &name))
-                .map_or_else(|error| format!("{error:#}").into_bytes(), |()| Vec::new())
-        })?;
-        let said = String::from_utf8_lossy(&said);
-        ensure!(
-            exit == Exit::Code(0) && said.is_empty(),
-            "{by:?}: {said} ({exit:?})"
-        );
+        as_user(|| write_beyond(by, &name, 2 * QUOTA, libc::EDQUOT))
+            .with_context(|| format!("{by:?}"))?;
         file::syncfs(file::open(&own.under, libc::O_RDONLY, 0)?)?;
         let used = quota::used(&device, USER)?;
         // The lower cache may take nothing of a large part that does not fit as a whole.
@@ -89,6 +81,55 @@ fn quota(ctx: &Ctx) -> Result<()> {
     own.finish()
 }
 
+/// What the lower keeps for root others get nothing of, whoever writes their data back. Files of root
+/// get it.
+fn reserve(ctx: &Ctx) -> Result<()> {
+    let own = ctx.private_with(Kind::Ext4Block4k, &["-m", "20"], MIB)?;
+    let room = || stat::statfs(&own.lower.dir);
+    let kept = |s: &stat::StatFs| s.free - s.available;
+    let blocks = kept(&room()?);
+    ensure!(blocks > 1000, "only {blocks} blocks are kept");
+    let dir = own.at("home");
+    path::mkdir(&dir, 0o755)?;
+    path::lchown(&dir, USER, USER)?;
+    for by in [By::Direct, By::Cache, By::Flusher] {
+        let name = dir.join(format!("{by:?}"));
+        as_user(|| write_beyond(by, &name, MIB << 20, libc::ENOSPC))
+            .with_context(|| format!("{by:?}"))?;
+        file::syncfs(file::open(&own.under, libc::O_RDONLY, 0)?)?;
+        let now = room()?;
+        ensure!(
+            now.free >= blocks,
+            "{by:?}: of the {blocks} blocks kept for root {} are left",
+            now.free
+        );
+        path::unlink(&name)?;
+    }
+    // Full again, but for what is kept.
+    as_user(|| write_beyond(By::Direct, &dir.join("full"), MIB << 20, libc::ENOSPC))?;
+    let fd = file::create(&own.at("log"))?;
+    write_all(&fd, &pattern(OLD, 0, 4 << 20), 0)?;
+    file::fsync(&fd).context("fsync of a file of root")?;
+    drop(fd);
+    own.finish()
+}
+
+/// Has a user of no rights do something.
+fn as_user(act: impl FnOnce() -> Result<()>) -> Result<()> {
+    let (exit, said) = process::run(Duration::from_secs(60), || {
+        process::become_user(USER, USER)
+            .map_err(Into::into)
+            .and_then(|()| act())
+            .map_or_else(|error| format!("{error:#}").into_bytes(), |()| Vec::new())
+    })?;
+    let said = String::from_utf8_lossy(&said);
+    ensure!(
+        exit == Exit::Code(0) && said.is_empty(),
+        "{said} ({exit:?})"
+    );
+    Ok(())
+}
+
 /// Who comes to the limit.
 #[derive(Clone, Copy, Debug)]
 enum By {
@@ -100,19 +141,19 @@ enum By {
     Flusher,
 }
 
-/// Writes twice as much as the quota allows. One of the calls says so.
-fn write_beyond(by: By, name: &Path) -> Result<()> {
+/// Writes `total` bytes, more than there may be. One of the calls says `errno`.
+fn write_beyond(by: By, name: &Path, total: u64, errno: i32) -> Result<()> {
     let fd = match by {
         By::Direct => file::open(name, libc::O_CREAT | libc::O_RDWR | libc::O_DIRECT, 0o644)?,
         By::Cache | By::Flusher => file::create(name)?,
     };
     let mut told = None;
-    for at in (0..2 * QUOTA).step_by(CHUNK) {
+    for at in (0..total).step_by(CHUNK) {
         let data = Slice::of(&pattern(OLD, at, CHUNK))?;
         match file::pwrite_mem(&fd, &data, at) {
             Ok(CHUNK) => {}
             // The next one says why.
-            Ok(n) if at + (n as u64) < 2 * QUOTA => {}
+            Ok(n) if at + (n as u64) < total => {}
             Ok(n) => bail!("{n} bytes were written at {at}"),
             Err(errno) => {
                 told = Some(errno);
@@ -125,7 +166,7 @@ fn write_beyond(by: By, name: &Path) -> Result<()> {
         file::sync();
     }
     let answer = told.map_or_else(|| file::fsync(&fd), Err);
-    expect_errno("more than the quota", answer, libc::EDQUOT)
+    expect_errno("more than there may be", answer, errno)
 }
 
 /// Writes until a write is refused, but not far beyond `limit`. Returns how many bytes were
