@@ -6,6 +6,7 @@
 
 use super::{
     folio::LockedFolio,
+    inode_cache::Storage,
     range_set::ByteRange,
     FileSystem,
     Inode, //
@@ -14,8 +15,52 @@ use crate::bindings;
 use kernel::{
     error::to_result,
     page::PAGE_SHIFT,
-    prelude::*, //
+    prelude::*,
+    sync::atomic::{
+        ordering::{
+            Acquire,
+            Relaxed,
+            Release, //
+        },
+        Atomic, //
+    },
 };
+
+/// The failures of write-back of one inode.
+///
+/// The flags of the mapping (`AS_EIO`, `AS_ENOSPC`) do not tell one who waits for the write-back of
+/// others that it has failed: whoever asks first clears them for all. And its error sequence does not
+/// change by an error like the last one that nobody has looked at yet.
+pub(super) struct WriteFailures {
+    count: Atomic<u32>,
+    last: Atomic<i32>,
+}
+
+impl WriteFailures {
+    /// None yet.
+    pub(super) const fn none() -> Self {
+        Self {
+            count: Atomic::new(0),
+            last: Atomic::new(0),
+        }
+    }
+
+    /// Notes one, before those are woken who wait for the folio.
+    fn note(&self, error: Error) {
+        self.last.store(error.to_errno(), Relaxed);
+        self.count.fetch_add(1, Release);
+    }
+
+    /// Does `wait`, and fails if write-back has failed meanwhile.
+    fn watch(&self, wait: impl FnOnce() -> Result) -> Result {
+        let before = self.count.load(Acquire);
+        wait()?;
+        if self.count.load(Acquire) == before {
+            return Ok(());
+        }
+        to_result(self.last.load(Relaxed))
+    }
+}
 
 impl<T: FileSystem> Inode<T> {
     /// Whether the cache holds any folio, at the cost of one load.
@@ -61,11 +106,32 @@ impl<T: FileSystem> Inode<T> {
     /// Writes the dirty folios of `range` back and waits, as `filemap_write_and_wait_range()`.
     ///
     /// Context: process context, may sleep; no folio lock and no `invalidate_lock` is held.
+    ///
+    /// # Errors
+    ///
+    /// Those of write-back of this file that has failed meanwhile, whoever did it, or that has failed
+    /// before without that anybody has asked.
     pub fn flush(&self, range: ByteRange) -> Result {
-        // SAFETY: The mapping lives as long as the inode.
-        to_result(unsafe {
-            bindings::filemap_write_and_wait_range(self.mapping_raw(), range.start(), range.last())
+        self.write_failures().watch(|| {
+            let (start, last) = (range.start(), range.last());
+            // SAFETY: The mapping lives as long as the inode.
+            to_result(unsafe {
+                bindings::filemap_write_and_wait_range(self.mapping_raw(), start, last)
+            })
         })
+    }
+
+    fn write_failures(&self) -> &WriteFailures {
+        // SAFETY: The inode is referenced.
+        unsafe { Storage::<T>::failures(self.as_raw()) }
+    }
+
+    /// Records that write-back has failed, for all who wait for it now and for the next `fsync`.
+    ///
+    /// Context: process context; folios that were to be written are still under writeback.
+    pub(super) fn write_back_failed(&self, error: Error) {
+        self.set_mapping_error(error);
+        self.write_failures().note(error);
     }
 
     /// Writes all dirty folios back and waits.

@@ -9,7 +9,10 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/slab.h`](srctree/include/linux/slab.h)
 
-use super::FileSystem;
+use super::{
+    cache::WriteFailures,
+    FileSystem, //
+};
 use crate::bindings;
 use core::{
     cell::UnsafeCell,
@@ -41,6 +44,7 @@ pub(super) struct Storage<T: FileSystem> {
     inode: Opaque<bindings::inode>,
     lower: UnsafeCell<*mut bindings::inode>,
     changes: Atomic<u32>,
+    failures: WriteFailures,
     ready: UnsafeCell<bool>,
     data: UnsafeCell<MaybeUninit<T::Inode>>,
 }
@@ -113,6 +117,16 @@ impl<T: FileSystem> Storage<T> {
         unsafe { &(*inode.cast::<Self>()).changes }
     }
 
+    /// The failures of write-back of the regular file `inode`.
+    ///
+    /// # Safety
+    ///
+    /// `inode` must be an inode of `T` that is referenced for `'a`.
+    pub(super) unsafe fn failures<'a>(inode: *mut bindings::inode) -> &'a WriteFailures {
+        // SAFETY: By the function's requirements and the layout.
+        unsafe { &(*inode.cast::<Self>()).failures }
+    }
+
     /// Makes a new, empty object of a piece of memory from the cache.
     ///
     /// # Safety
@@ -123,6 +137,7 @@ impl<T: FileSystem> Storage<T> {
         unsafe {
             (*storage).lower.get().write(null_mut());
             (&raw mut (*storage).changes).write(Atomic::new(0));
+            (&raw mut (*storage).failures).write(WriteFailures::none());
             (*storage).ready.get().write(false);
         }
     }
@@ -143,7 +158,7 @@ impl<T: FileSystem> Storage<T> {
     unsafe fn clear(inode: *mut bindings::inode) {
         let storage: *mut Self = inode.cast();
         // SAFETY: By the function's requirements. What is read under RCU meanwhile is `lower`,
-        // which stays, and `changes`, which need not be dropped.
+        // which stays, and `changes`, which like `failures` need not be dropped.
         unsafe {
             if *(*storage).ready.get() {
                 *(*storage).ready.get() = false;

@@ -153,7 +153,7 @@ impl<'a, T: CachedFile> Batch<'a, T> {
         let mut rest: &[DirtyPart] = &self.parts;
         while let Some((run, after)) = split_run(rest) {
             if let Err(error) = write_run(self.inode, run, &mut self.bvecs) {
-                self.inode.set_mapping_error(error);
+                self.inode.write_back_failed(error);
             }
             for part in run {
                 // SAFETY: By the type invariants the part is pending; this ends it.

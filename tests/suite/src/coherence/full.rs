@@ -29,6 +29,9 @@ pub const TESTS: &[Test] = &[
     test("full.room_again", room_again).limit(120),
     test("full.quota", quota).limit(120).once(),
     test("full.reserve", reserve).limit(120).once(),
+    test("full.direct_meets_refused_write_back", direct_meets_refused)
+        .limit(120)
+        .once(),
     test("failing.device_dies_under_load", device_dies).limit(120),
     test("failing.writes_refused_under_load", writes_refused).limit(120),
 ];
@@ -113,6 +116,67 @@ fn reserve(ctx: &Ctx) -> Result<()> {
     drop(fd);
     own.finish()
 }
+
+/// A direct request that finds its page under write-back by somebody else fails if the lower refuses
+/// that (C1, C6): what it is to read or to write over is not on the lower. He who writes back is told,
+/// and is done before.
+fn direct_meets_refused(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    for writes in [false, true] {
+        let own = ctx.private_with(Kind::Ext4Block4k, &["-O", "quota"], MIB)?;
+        let device = own.lower.device.node().to_path_buf();
+        let fd = Arc::new(file::create(&own.at("f"))?);
+        write_all(&fd, &pattern(OLD, 0, 512), 0)?;
+        file::fsync(&fd)?;
+        path::lchown(&own.at("f"), USER, USER)?;
+        // As much as it has.
+        quota::enforce(&device).context("quotas")?;
+        quota::limit(&device, USER, PAGE as u64).context("a quota")?;
+        let direct = file::open_direct(&own.at("f"))?;
+        let below = own.under.join("f");
+        let below = file::open(&below, libc::O_WRONLY | libc::O_DIRECT, 0)?;
+        file::syncfs(&below)?;
+        write_all(&fd, &pattern(NEW, HOLE, PAGE), HOLE)?;
+
+        let hold = own.lower.hold_writes()?;
+        // Who extends the lower file keeps its lock until the device is done.
+        let data = Slice::of(&pattern(OLD, 512, 512))?;
+        let extends = Racer::start(move || file::pwrite_mem(&below, &data, 512));
+        hold.wait_writes(1)?;
+        let syncs = {
+            let fd = Arc::clone(&fd);
+            Racer::start(move || file::fsync(&fd))
+        };
+        syncs.wait_asleep()?;
+        let page = Slice::of(&pattern(OLD, HOLE, PAGE))?;
+        let meets = Racer::start(move || match writes {
+            true => file::pwrite_mem(&direct, &page, HOLE),
+            false => file::pread_mem(&direct, &page, HOLE),
+        });
+        meets.wait_asleep()?;
+        hold.release()?;
+
+        ensure!(
+            extends.join()? == Ok(512),
+            "the lower file was not extended"
+        );
+        expect_errno("fsync", syncs.join()?, libc::EDQUOT)?;
+        let met = meets.join()?;
+        let told = |e: Errno| [libc::EDQUOT, libc::EIO].contains(&e.0);
+        ensure!(
+            met.is_err_and(told),
+            "writes: {writes}: over a page that was not written back a direct request returned {met:?}"
+        );
+        let seen = file::pread_vec(&fd, PAGE, HOLE)?;
+        check("the page that was not written back", &seen, NEW, HOLE)?;
+        drop(fd);
+        own.finish()?;
+    }
+    Ok(())
+}
+
+/// Where nothing is on the lower.
+const HOLE: u64 = 64 << 10;
 
 /// Has a user of no rights do something.
 fn as_user(act: impl FnOnce() -> Result<()>) -> Result<()> {
