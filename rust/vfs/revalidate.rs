@@ -121,7 +121,9 @@ impl<T: SuperOperations> DentryOps<T> {
             // Odd, or another value than before: one of our own changes was going on, and the
             // lookup counts as one that came before it.
             let ours = before % 2 == 1 || changes.fetch_add(0, Full) != before;
-            return Ok(ours);
+            // Or it was over before the count was looked at, but not before the name was found.
+            // SAFETY: As this function's requirements.
+            return Ok(ours || unsafe { was_moved(dir, name, dentry) });
         }
         // SAFETY: As this function's requirements; in RCU mode nothing is called. What the lower
         // filesystem finds changed, this one follows.
@@ -220,6 +222,33 @@ unsafe fn is_same<T: FileSystem>(
                 && bindings::d_same_name(lower, parent, name);
             if !bindings::dentry_seq_retry(lower, seq) {
                 return same;
+            }
+        }
+    }
+}
+
+/// Whether `dentry`, which was found by `name` in `dir`, has another name by now or stands elsewhere.
+///
+/// Nobody but us moves it, and with the count of changes even, after the change below.
+///
+/// # Safety
+///
+/// `dir` and `dentry` must be referenced or kept by RCU.
+unsafe fn was_moved(
+    dir: *mut bindings::inode,
+    name: *const bindings::qstr,
+    dentry: *mut bindings::dentry,
+) -> bool {
+    let _rcu = rcu::read_lock();
+    // SAFETY: Under RCU the parent is not freed either. The sequence count tells of races.
+    unsafe {
+        loop {
+            let seq = bindings::dentry_seq_begin(dentry);
+            let parent = (&raw const (*dentry).d_parent).read_volatile();
+            let there = (&raw const (*parent).d_inode).read_volatile() == dir
+                && bindings::d_same_name(dentry, parent, name);
+            if !bindings::dentry_seq_retry(dentry, seq) {
+                return !there;
             }
         }
     }
