@@ -71,7 +71,7 @@ impl Name<'_> {
 ///
 /// # Invariants
 ///
-/// The structure owns a successful `mnt_want_write()` on `mount`, made by the running task.
+/// The structure owns what a successful `mnt_want_write()` on `mount` takes, for the running task.
 pub struct WriteAccess<'a> {
     mount: &'a LowerMount,
     _task: NotThreadSafe,
@@ -90,6 +90,29 @@ impl LowerMount {
         to_result(unsafe { bindings::mnt_want_write(self.as_raw()) })?;
         // INVARIANT: The call above succeeded.
         Ok(WriteAccess {
+            mount: self,
+            _task: NotThreadSafe,
+        })
+    }
+
+    /// The same, if the filesystem is not frozen.
+    ///
+    /// C: `sb_start_write_trylock()`, `mnt_get_write_access()`.
+    pub fn try_want_write(&self) -> Option<WriteAccess<'_>> {
+        let sb = self.super_block_raw();
+        // SAFETY: The mount is referenced, and its superblock lives as long. What the first call
+        // takes is given back if the second one fails.
+        unsafe {
+            if !bindings::sb_start_write_trylock(sb) {
+                return None;
+            }
+            if bindings::mnt_get_write_access(self.as_raw()) != 0 {
+                bindings::sb_end_write(sb);
+                return None;
+            }
+        }
+        // INVARIANT: Both were taken, as `mnt_want_write()` does.
+        Some(WriteAccess {
             mount: self,
             _task: NotThreadSafe,
         })

@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     test("mount.no_access_times", no_access_times),
     test("mount.frozen", frozen),
     test("mount.frozen_both", frozen_both),
+    test("mount.pipe_while_lower_is_frozen", pipe_frozen),
     test("mount.freezing_can_be_ended", freezing_can_be_ended).once(),
     test("mount.other_option_on_read_only_lower", other_option).once(),
     test("mount.idmapped_lower", idmapped_lower).once(),
@@ -174,6 +175,23 @@ fn frozen_both(ctx: &Ctx) -> Result<()> {
     drop(upper);
     file::pwrite(&fd, &pattern(2, 0, 100), 0)?;
     file::fsync(&fd)?;
+    drop(fd);
+    own.finish()
+}
+
+/// A pipe is none of the lower filesystem's business, but for its times.
+fn pipe_frozen(ctx: &Ctx) -> Result<()> {
+    let own = ctx.private(ctx.lower.kind, 64)?;
+    path::mknod(&own.at("p"), libc::S_IFIFO | 0o600, 0)?;
+    let fd = file::open(&own.at("p"), libc::O_RDWR, 0)?;
+    let ice = Frozen::new(&own.lower.dir)?;
+    let mut writer = process::fork(|| answer(file::write(&fd, b"through")))?;
+    let end = writer.wait(Duration::from_secs(5))?;
+    drop(ice);
+    ensure!(end == Some(Exit::Code(0)), "a write to a pipe: {end:?}");
+    let mut got = [0; 16];
+    let n = file::read(&fd, &mut got)?;
+    ensure!(&got[..n] == b"through", "the pipe had {:?}", &got[..n]);
     drop(fd);
     own.finish()
 }
