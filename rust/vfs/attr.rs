@@ -256,8 +256,7 @@ pub enum Times {
     Later,
 }
 
-/// Copies owner, mode, times, link count, flags and block size from the lower to the upper inode;
-/// not the size.
+/// Copies owner, mode, times, link count and flags from the lower to the upper inode; not the size.
 ///
 /// Context: process context, may sleep. Takes the lower `i_rwsem` of a regular file, shared; that of
 /// the upper one is held exclusively, or nobody else uses the inode yet.
@@ -278,8 +277,6 @@ pub(super) unsafe fn copy_attributes(
     unsafe {
         copy_access(inode, lower, idmap, Held::Yes);
         bindings::inode_spin_lock(inode);
-        // The state of blocks in the page cache is kept per folio, which may be a single page.
-        (*inode).i_blkbits = block_bits((*lower).i_blkbits);
         copy_times(inode, lower, times);
         // `set_nlink()` counts inodes without a name itself, which must not happen twice.
         bindings::set_nlink(inode, (*lower).__bindgen_anon_1.i_nlink);
@@ -317,8 +314,8 @@ unsafe fn copy_times(inode: *mut bindings::inode, lower: *mut bindings::inode, t
 }
 
 impl<T: FileSystem> Inode<T> {
-    /// Copies owner, mode, times, link count, flags and block size from the lower inode, which is
-    /// in `mount`; not the size.
+    /// Copies owner, mode, times, link count and flags from the lower inode, which is in `mount`; not
+    /// the size.
     ///
     /// Context: process context, may sleep. Of a regular file the inode lock is held exclusively, and
     /// the lower one is taken.
@@ -369,7 +366,8 @@ impl<T: FileSystem> Inode<T> {
 }
 
 impl LowerInode {
-    /// Sets the times of change to the present. C: `inode_operations::update_time()`.
+    /// Sets the times of change to the present, unless the filesystem keeps them itself
+    /// (`S_NOCMTIME`). C: `inode_operations::update_time()`.
     ///
     /// Context: process context, may sleep; the filesystem is kept from being frozen.
     ///
@@ -377,6 +375,9 @@ impl LowerInode {
     ///
     /// Those of the lower filesystem. `EAGAIN` as `flags` (`IOCB_*`) say.
     pub fn update_change_times(&self, flags: u32) -> Result {
+        if self.flags() & bindings::S_NOCMTIME != 0 {
+            return Ok(());
+        }
         let kind = bindings::fs_update_time_FS_UPD_CMTIME;
         // SAFETY: The inode is referenced; its operations are constant.
         to_result(unsafe {

@@ -6,6 +6,7 @@
 
 use super::{
     attr::{
+        block_bits,
         copy_attributes,
         Times, //
     },
@@ -250,6 +251,9 @@ impl<T: FileSystem> NewInode<T> {
         // SAFETY: By the type invariant the inode lives, and nobody else uses it yet.
         unsafe {
             copy_attributes(self.as_raw(), self.lower(), mount, Times::All);
+            // The state of blocks in the page cache is kept per folio, which may be a single page, and
+            // for as many blocks as there were when it came in.
+            (*self.as_raw()).i_blkbits = block_bits((*self.lower().as_raw()).i_blkbits);
             bindings::i_size_write(self.as_raw(), self.lower().size());
         }
     }
