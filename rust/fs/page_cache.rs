@@ -166,6 +166,13 @@ pub fn set_size(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result)
 
 fn shrink(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result) -> Result {
     let cut = ByteRange::new(size, inode.size().saturating_sub(size) as usize);
+    // What stays of the file is on the lower first, so that this does not grow, which limits could
+    // refuse to the running task.
+    let below = inode.data().lower.size();
+    let missing = usize::try_from(size.saturating_sub(below)).ok();
+    if let Some(range) = missing.and_then(|len| ByteRange::new(below, len)) {
+        let _ = inode.flush(range);
+    }
     // Clean, what is cut off can be had from below again if that refuses. To empty a file is too
     // common, and refused too rarely, to write all its data first.
     if let Some(range) = cut.filter(|_| size > 0) {

@@ -18,8 +18,18 @@ pub const TESTS: &[Test] = &[
 fn file_size_of_process(ctx: &Ctx) -> Result<()> {
     twin(ctx, |s| {
         path::chmod(s.dir(), 0o777)?;
+        let others = s.must("create", file::create(&s.at("others")))?;
+        file::fchmod(&others, 0o666)?;
+        s.see(
+            "of others",
+            file::pwrite(&others, &pattern(4, 0, 20_000), 0),
+        );
         s.as_user(1000, |s| {
             process::limit_file_size(10_000)?;
+            let fd = s.must("open", file::open(&s.at("others"), libc::O_RDWR, 0))?;
+            s.see("truncate to what it is", file::ftruncate(&fd, 20_000));
+            s.see("truncate to less", file::ftruncate(&fd, 15_000));
+            s.see("content", file::pread_vec(&fd, 20_000, 0));
             let fd = s.must("create", file::create(&s.at("f")))?;
             s.see("below", file::pwrite(&fd, &pattern(1, 0, 9000), 0));
             s.see("across", file::pwrite(&fd, &pattern(2, 9000, 5000), 9000));
