@@ -2,7 +2,7 @@
 /*
  * C helpers for static inlines and macros that Rust cannot call. No logic:
  * each function is the inline it is named after, but for pipes, which are
- * opaque to Rust.
+ * opaque to Rust, and for the flags of the cache of inodes.
  */
 #ifndef DIOFS_HELPERS_H
 #define DIOFS_HELPERS_H

@@ -258,8 +258,8 @@ pub enum Times {
 
 /// Copies owner, mode, times, link count and flags from the lower to the upper inode; not the size.
 ///
-/// Context: process context, may sleep. Takes the lower `i_rwsem` of a regular file, shared; that of
-/// the upper one is held exclusively, or nobody else uses the inode yet.
+/// Context: process context, may sleep. Takes the lower `i_rwsem`, shared, of a regular file that has
+/// set-id bits above or below; the upper one is held exclusively, or nobody else uses the inode yet.
 ///
 /// # Safety
 ///

@@ -78,7 +78,8 @@ pub trait Mount: SuperOperations {
 
     /// Makes the private data of a new superblock.
     ///
-    /// Context: process context, sleeps, holds no locks; runs as the one who mounts.
+    /// Context: process context, sleeps; runs as the one who mounts, with no lock but that of the
+    /// context (`fsconfig(2)`).
     ///
     /// # Errors
     ///

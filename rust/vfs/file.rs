@@ -250,7 +250,8 @@ pub trait RegularFile: CachedFile {
 
     /// Is told that a mapping of the file is about to be stored to, in a page that was clean.
     ///
-    /// Context: a page fault; may sleep. `mmap_lock` is held, and no folio lock.
+    /// Context: a page fault; may sleep. `mmap_lock` is held, or the lock of the mapping alone, and no
+    /// folio lock.
     fn stored(file: &OpenFile<Self>) -> Result;
 
     /// Is told of each `close(2)`, and who closes.

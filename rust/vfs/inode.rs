@@ -43,8 +43,9 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// The inode is the `inode` field of a [`Storage<T>`], its reference count is not zero, and
-/// `Storage::data` is initialised.
+/// The inode is the `inode` field of a [`Storage<T>`] whose `data` is initialised. It is referenced;
+/// or the VFS keeps it, with a count of zero, for the call in which it asks whether to drop it, has it
+/// written back or evicts it. Such a call takes no reference.
 #[repr(transparent)]
 pub struct Inode<T: FileSystem>(Opaque<bindings::inode>, PhantomData<T>);
 
@@ -57,7 +58,7 @@ unsafe impl<T: FileSystem> Sync for Inode<T> {}
 // while the count is not zero.
 unsafe impl<T: FileSystem> AlwaysRefCounted for Inode<T> {
     fn inc_ref(&self) {
-        // SAFETY: The reference shows that the count is not zero.
+        // SAFETY: By the type invariant the count is not zero where references are taken.
         unsafe { bindings::ihold(self.as_raw()) };
     }
 
@@ -73,7 +74,7 @@ impl<T: FileSystem> Inode<T> {
     /// # Safety
     ///
     /// `inode` must be an inode of a superblock of `T`, set up completely (not `I_NEW`, not bad),
-    /// and referenced for the duration of `'a`.
+    /// and referenced, or kept by the VFS, for the duration of `'a`.
     pub unsafe fn from_raw<'a>(inode: *mut bindings::inode) -> &'a Self {
         // SAFETY: By the function's requirements; the wrapper is transparent.
         unsafe { &*inode.cast() }

@@ -339,7 +339,7 @@ impl LowerFile {
     ///
     /// Context: process context, may sleep; a folio lock may be held. Takes no `i_rwsem` on the
     /// filesystems that read cached data without it (ext2, ext3, ext4 and all that use
-    /// `filemap_read()` alone).
+    /// `filemap_read()` alone), but for DAX files.
     pub fn read_cached(&self, pos: i64, dst: &mut BvecIter<'_>) -> Result {
         if self.awaits_content() && dst.remaining() > 0 {
             self.verify(bindings::FMODE_READ, bindings::READ, pos, dst.remaining())?;

@@ -39,8 +39,8 @@ impl LowerDentry {
     ///
     /// # Errors
     ///
-    /// `EACCES` for a name that cannot be one, `ENOTDIR` when this is no directory; those of the
-    /// lower filesystem.
+    /// `EACCES` for a name that cannot be one, `ENOTDIR` when this is no directory, `ENOENT` when it
+    /// was removed; those of the lower filesystem.
     pub fn lookup(&self, name: &Name<'_>) -> Result<ARef<LowerDentry>> {
         self.directory()?;
         let mut qstr = name.0;

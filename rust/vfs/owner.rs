@@ -194,7 +194,8 @@ unsafe fn set_access(
     } else {
         0
     };
-    // SAFETY: By the function's requirements. The last function changes the flags atomically.
+    // SAFETY: By the function's requirements. The last function changes the flags atomically; the VFS,
+    // with the inode lock held, does not, and what it undoes of this is made good by the next look.
     unsafe {
         (*inode).i_uid = bindings::inode_kuid(idmap, lower);
         (*inode).i_gid = bindings::inode_kgid(idmap, lower);

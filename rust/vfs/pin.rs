@@ -142,7 +142,8 @@ impl PinnedBuffer {
         })
     }
 
-    /// Whether a page belongs to a cache of the filesystem of `inode`, or to none any more.
+    /// Whether a page belongs to a cache of the filesystem of `inode`, or to none any more; so may
+    /// memory of a driver that never was in one, which cannot be told from that.
     fn has_cache_pages<T: FileSystem>(&self, inode: &Inode<T>) -> bool {
         // SAFETY: The inode lives.
         let operations = unsafe { (*inode.mapping_raw()).a_ops };
@@ -237,7 +238,8 @@ impl PinnedBuffer {
     /// [iterator](Self::iter) of it may still be moved.
     ///
     /// Context: any, unless `redirty` is set or the buffer [is long](Self::is_long); then process
-    /// context without locks of folios.
+    /// context without locks of folios. The caller may hold the inode lock of the file above, as a
+    /// lower filesystem does that dirties what it has read into.
     pub(super) fn release(&mut self, redirty: bool) {
         if matches!(self.held, Held::Pinned) {
             for bvec in self.bvecs.iter() {
