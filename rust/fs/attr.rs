@@ -65,7 +65,7 @@ impl AttributeOperations for Attributes {
         }
         // Some lower filesystems take write-back for a change, were it to come later.
         if sets_times {
-            let _ = inode.flush_all();
+            inode.settle_all();
         }
         // Write access is taken for the change alone: a change of size first waits for write-back,
         // which needs write access too, and somebody may be freezing the lower filesystem.

@@ -299,7 +299,7 @@ fn prepare_read<'a>(kiocb: &Kiocb<'a, Diofs>, buffer: PinnedBuffer, pos: i64) ->
 /// stored before, and as much of the file as there is above.
 fn flush_for_read(inode: &Inode<Diofs>, range: ByteRange, nowait: bool) -> Result {
     if !inode.has_pages() {
-        return Ok(());
+        return inode.write_back_error();
     }
     let size = inode.size();
     let lower_size = inode.data().lower.size();
@@ -310,7 +310,7 @@ fn flush_for_read(inode: &Inode<Diofs>, range: ByteRange, nowait: bool) -> Resul
         .then(|| ByteRange::new(lower_size, size.saturating_sub(lower_size) as usize))
         .flatten();
     if !inode.range_needs_writeback(range) && behind.is_none() {
-        return Ok(());
+        return inode.write_back_error();
     }
     if nowait {
         return Err(EAGAIN);
@@ -407,10 +407,12 @@ fn empty_cache(
     transfer: &mut Prepared<'_, Diofs>,
     range: ByteRange,
 ) -> Result<(), Failure> {
+    // To invalidate waits for write-back as well, of what was dirtied in between.
+    let try_once = || inode.watch_write_back(|| flush_and_invalidate(inode, range));
     // Halfway open first, so that nobody who stands in the way has to wait for this for long.
     for _ in 0..INVALIDATION_TRIES {
         transfer.set_closed(false);
-        let invalidated = flush_and_invalidate(inode, range);
+        let invalidated = try_once();
         inode.data().lower.wait_unlocked(extends(inode, range));
         transfer.set_closed(true);
         if invalidated? && is_empty(inode, range) {
@@ -419,7 +421,7 @@ fn empty_cache(
     }
     // Others come in faster than that. Nobody does while the range is closed.
     for _ in 0..INVALIDATION_TRIES {
-        if flush_and_invalidate(inode, range)? {
+        if try_once()? {
             return Ok(());
         }
     }

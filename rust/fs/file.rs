@@ -127,7 +127,7 @@ impl RegularFile for Diofs {
         let inode = file.inode();
         // Every `close` has written back, but mappings can have been stored to since. An error is
         // in the mapping's error sequence, for those who still have the file open.
-        let _ = inode.flush_all();
+        inode.settle_all();
         lower_io::closed(inode);
     }
 
@@ -145,7 +145,7 @@ impl RegularFile for Diofs {
         }
         // The error sequence, not this result, says what is news to this file. It stays news: who
         // closes can be a child that has inherited the descriptor and does not look.
-        let _ = file.inode().flush_all();
+        file.inode().settle_all();
         // Some lower filesystems learn only now what they could not keep.
         let below = file.data().lower.flush(owner);
         file.peek_writeback_error().and(below)

@@ -171,12 +171,12 @@ fn shrink(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result) -> Re
     let below = inode.data().lower.size();
     let missing = usize::try_from(size.saturating_sub(below)).ok();
     if let Some(range) = missing.and_then(|len| ByteRange::new(below, len)) {
-        let _ = inode.flush(range);
+        inode.settle(range);
     }
     // Clean, what is cut off can be had from below again if that refuses. To empty a file is too
     // common, and refused too rarely, to write all its data first.
     if let Some(range) = cut.filter(|_| size > 0) {
-        let _ = inode.flush(range);
+        inode.settle(range);
     }
     let dirty = cut.is_some_and(|range| inode.range_needs_writeback(range));
     inode.truncate_cache(size);
@@ -188,7 +188,7 @@ fn shrink(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result) -> Re
         // written back: stored to meanwhile, it is written now, up to the small size. Who comes in
         // until that is over has seen the small size, and zeros behind it.
         if let Some(range) = cut {
-            let _ = inode.flush(range);
+            inode.settle(range);
         }
         restore(inode, cut);
         inode.set_size(inode.data().lower.size().max(size));

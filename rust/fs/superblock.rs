@@ -48,7 +48,7 @@ pub struct SuperData {
     /// Who mounted it, without the right to exceed quotas. Lower files are opened with these
     /// credentials, and the page cache is filled.
     pub mounter: ARef<Credential>,
-    /// The same in no supplementary group. Write-back uses these with the owner of the file in place
+    /// The same in no group. Write-back uses these with the owner of the file in place
     /// of the mounter, because it runs on behalf of nobody in particular.
     pub writer: ARef<Credential>,
     /// The mount options.

@@ -31,8 +31,13 @@ use kernel::{
 /// The flags of the mapping (`AS_EIO`, `AS_ENOSPC`) do not tell one who waits for the write-back of
 /// others that it has failed: whoever asks first clears them for all. And its error sequence does not
 /// change by an error like the last one that nobody has looked at yet.
+///
+/// A folio is under writeback for some time after a part of it has failed. So both ends of that time
+/// are counted: a failure of a folio that one has waited for had not ended when the wait began, and
+/// had begun when it ended.
 pub(super) struct WriteFailures {
-    count: Atomic<u32>,
+    begun: Atomic<u32>,
+    ended: Atomic<u32>,
     last: Atomic<i32>,
 }
 
@@ -40,25 +45,38 @@ impl WriteFailures {
     /// None yet.
     pub(super) const fn none() -> Self {
         Self {
-            count: Atomic::new(0),
+            begun: Atomic::new(0),
+            ended: Atomic::new(0),
             last: Atomic::new(0),
         }
     }
 
-    /// Notes one, before those are woken who wait for the folio.
-    fn note(&self, error: Error) {
+    fn begin(&self, error: Error) {
         self.last.store(error.to_errno(), Relaxed);
-        self.count.fetch_add(1, Release);
+        self.begun.fetch_add(1, Release);
+    }
+
+    fn end(&self) {
+        self.ended.fetch_add(1, Release);
     }
 
     /// Does `wait`, and fails if write-back has failed meanwhile.
-    fn watch(&self, wait: impl FnOnce() -> Result) -> Result {
-        let before = self.count.load(Acquire);
-        wait()?;
-        if self.count.load(Acquire) == before {
-            return Ok(());
+    fn watch<R>(&self, wait: impl FnOnce() -> Result<R>) -> Result<R> {
+        let ended = self.ended.load(Acquire);
+        let result = wait();
+        if self.begun.load(Acquire) != ended {
+            to_result(self.last.load(Relaxed))?;
         }
-        to_result(self.last.load(Relaxed))
+        result
+    }
+}
+
+/// A failure of write-back whose folios are still under writeback.
+pub(super) struct WriteFailure<'a>(&'a WriteFailures);
+
+impl Drop for WriteFailure<'_> {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -112,8 +130,21 @@ impl<T: FileSystem> Inode<T> {
     /// Those of write-back of this file that has failed meanwhile, whoever did it, or that has failed
     /// before without that anybody has asked.
     pub fn flush(&self, range: ByteRange) -> Result {
-        self.write_failures().watch(|| {
-            let (start, last) = (range.start(), range.last());
+        self.flush_between(range.start(), range.last())
+    }
+
+    /// Writes all dirty folios back and waits.
+    ///
+    /// Context, errors: as [`Inode::flush`].
+    pub fn flush_all(&self) -> Result {
+        if !self.has_pages() {
+            return Ok(());
+        }
+        self.flush_between(0, i64::MAX)
+    }
+
+    fn flush_between(&self, start: i64, last: i64) -> Result {
+        self.watch_write_back(|| {
             // SAFETY: The mapping lives as long as the inode.
             to_result(unsafe {
                 bindings::filemap_write_and_wait_range(self.mapping_raw(), start, last)
@@ -121,30 +152,64 @@ impl<T: FileSystem> Inode<T> {
         })
     }
 
+    /// Does what [`Inode::flush`] does for one who is not told: an error stays to be told to the next
+    /// one who asks.
+    ///
+    /// C: `filemap_fdatawrite_range()`, `filemap_fdatawait_range_keep_errors()`.
+    ///
+    /// Context: as [`Inode::flush`].
+    pub fn settle(&self, range: ByteRange) {
+        self.settle_between(range.start(), range.last());
+    }
+
+    /// Does what [`Inode::flush_all`] does for one who is not told.
+    ///
+    /// Context: as [`Inode::flush`].
+    pub fn settle_all(&self) {
+        if self.has_pages() {
+            self.settle_between(0, i64::MAX);
+        }
+    }
+
+    fn settle_between(&self, start: i64, last: i64) {
+        let mapping = self.mapping_raw();
+        // SAFETY: The mapping lives as long as the inode.
+        unsafe {
+            // What could not be tried is dirty still.
+            bindings::filemap_fdatawrite_range(mapping, start, last);
+            bindings::filemap_fdatawait_range_keep_errors(mapping, start, last);
+        }
+    }
+
+    /// The error of write-back that nobody has been told of since it happened, as
+    /// `filemap_check_errors()`; then it has been told.
+    ///
+    /// Context: any.
+    pub fn write_back_error(&self) -> Result {
+        // SAFETY: The mapping lives as long as the inode.
+        to_result(unsafe { bindings::filemap_check_errors(self.mapping_raw()) })
+    }
+
+    /// Does `act`, and fails if write-back of this file has failed meanwhile, whoever did it.
+    ///
+    /// Context: that of `act`.
+    pub fn watch_write_back<R>(&self, act: impl FnOnce() -> Result<R>) -> Result<R> {
+        self.write_failures().watch(act)
+    }
+
     fn write_failures(&self) -> &WriteFailures {
         // SAFETY: The inode is referenced.
         unsafe { Storage::<T>::failures(self.as_raw()) }
     }
 
-    /// Records that write-back has failed, for all who wait for it now and for the next `fsync`.
+    /// Lets all who wait for write-back know that it has failed, until the result is dropped. That is
+    /// to happen when no folio is under this writeback any more.
     ///
-    /// Context: process context; folios that were to be written are still under writeback.
-    pub(super) fn write_back_failed(&self, error: Error) {
-        self.set_mapping_error(error);
-        self.write_failures().note(error);
-    }
-
-    /// Writes all dirty folios back and waits.
-    ///
-    /// Context: as [`Inode::flush`].
-    pub fn flush_all(&self) -> Result {
-        if !self.has_pages() {
-            return Ok(());
-        }
-        // SAFETY: The mapping lives as long as the inode.
-        to_result(unsafe {
-            bindings::filemap_write_and_wait_range(self.mapping_raw(), 0, i64::MAX)
-        })
+    /// Context: process context; the folios that were to be written are under writeback.
+    pub(super) fn write_back_failed(&self, error: Error) -> WriteFailure<'_> {
+        let failures = self.write_failures();
+        failures.begin(error);
+        WriteFailure(failures)
     }
 
     /// Unmaps and removes the folios of `range`, as `invalidate_inode_pages2_range()` does.

@@ -53,7 +53,7 @@ pub fn without_resource_cap() -> Result<ARef<Credential>> {
     Ok(new.0)
 }
 
-/// A copy of `cred` that is in no supplementary group.
+/// A copy of `cred` that uses files in no group but root's, to which filesystems give nothing special.
 ///
 /// C: `prepare_creds()`, `set_groups()`.
 ///
@@ -68,6 +68,7 @@ pub fn without_groups(cred: &Credential) -> Result<ARef<Credential>> {
         let none = NonNull::new(bindings::groups_alloc(0)).ok_or(ENOMEM)?;
         bindings::set_groups(new.as_raw(), none.as_ptr());
         bindings::put_group_info(none.as_ptr());
+        (*new.as_raw()).fsgid.val = 0;
     }
     Ok(new.0)
 }

@@ -150,10 +150,12 @@ impl<'a, T: CachedFile> Batch<'a, T> {
     ///
     /// Context: process context, may sleep; no folio is locked.
     fn submit(&mut self) {
+        let mut failure = None;
         let mut rest: &[DirtyPart] = &self.parts;
         while let Some((run, after)) = split_run(rest) {
             if let Err(error) = write_run(self.inode, run, &mut self.bvecs) {
-                self.inode.write_back_failed(error);
+                self.inode.set_mapping_error(error);
+                failure.get_or_insert_with(|| self.inode.write_back_failed(error));
             }
             for part in run {
                 // SAFETY: By the type invariants the part is pending; this ends it.
@@ -169,6 +171,7 @@ impl<'a, T: CachedFile> Batch<'a, T> {
         }
         self.parts.clear();
         self.bytes = 0;
+        drop(failure);
     }
 }
 

@@ -32,6 +32,9 @@ pub const TESTS: &[Test] = &[
     test("full.direct_meets_refused_write_back", direct_meets_refused)
         .limit(120)
         .once(),
+    test("full.cut_after_refused_write_back", cut_after_refused)
+        .limit(120)
+        .once(),
     test("failing.device_dies_under_load", device_dies).limit(120),
     test("failing.writes_refused_under_load", writes_refused).limit(120),
 ];
@@ -123,15 +126,8 @@ fn reserve(ctx: &Ctx) -> Result<()> {
 fn direct_meets_refused(ctx: &Ctx) -> Result<()> {
     ctx.need_diofs()?;
     for writes in [false, true] {
-        let own = ctx.private_with(Kind::Ext4Block4k, &["-O", "quota"], MIB)?;
-        let device = own.lower.device.node().to_path_buf();
-        let fd = Arc::new(file::create(&own.at("f"))?);
-        write_all(&fd, &pattern(OLD, 0, 512), 0)?;
-        file::fsync(&fd)?;
-        path::lchown(&own.at("f"), USER, USER)?;
-        // As much as it has.
-        quota::enforce(&device).context("quotas")?;
-        quota::limit(&device, USER, PAGE as u64).context("a quota")?;
+        let (own, fd) = without_room(ctx)?;
+        let fd = Arc::new(fd);
         let direct = file::open_direct(&own.at("f"))?;
         let below = own.under.join("f");
         let below = file::open(&below, libc::O_WRONLY | libc::O_DIRECT, 0)?;
@@ -161,18 +157,48 @@ fn direct_meets_refused(ctx: &Ctx) -> Result<()> {
             "the lower file was not extended"
         );
         expect_errno("fsync", syncs.join()?, libc::EDQUOT)?;
-        let met = meets.join()?;
-        let told = |e: Errno| [libc::EDQUOT, libc::EIO].contains(&e.0);
-        ensure!(
-            met.is_err_and(told),
-            "writes: {writes}: over a page that was not written back a direct request returned {met:?}"
-        );
+        expect_errno(
+            &format!("writes: {writes}: over a page that was not written back"),
+            meets.join()?,
+            libc::EDQUOT,
+        )?;
         let seen = file::pread_vec(&fd, PAGE, HOLE)?;
         check("the page that was not written back", &seen, NEW, HOLE)?;
         drop(fd);
         own.finish()?;
     }
     Ok(())
+}
+
+/// What a truncation writes back, and cannot, is told to the direct request that comes next: the lower
+/// file has a hole there.
+fn cut_after_refused(ctx: &Ctx) -> Result<()> {
+    let (own, fd) = without_room(ctx)?;
+    let direct = file::open_direct(&own.at("f"))?;
+    write_all(&fd, &pattern(NEW, HOLE, 2 * PAGE), HOLE)?;
+    file::ftruncate(&fd, HOLE as i64 + PAGE as i64).context("cutting it")?;
+    let read = file::pread_mem(&direct, &Slice::zeroed(PAGE)?, HOLE);
+    let told = |e: Errno| [libc::EDQUOT, libc::EIO].contains(&e.0);
+    ensure!(
+        read.is_err_and(told),
+        "a direct read of what could not be written back returned {read:?}"
+    );
+    expect_errno("fsync", file::fsync(&fd), libc::EDQUOT)?;
+    drop((fd, direct));
+    own.finish()
+}
+
+/// A file whose owner may have no more than the first block that it has.
+fn without_room(ctx: &Ctx) -> Result<(Private, OwnedFd)> {
+    let own = ctx.private_with(Kind::Ext4Block4k, &["-O", "quota"], MIB)?;
+    let device = own.lower.device.node().to_path_buf();
+    let fd = file::create(&own.at("f"))?;
+    write_all(&fd, &pattern(OLD, 0, 512), 0)?;
+    file::fsync(&fd)?;
+    path::lchown(&own.at("f"), USER, USER)?;
+    quota::enforce(&device).context("quotas")?;
+    quota::limit(&device, USER, PAGE as u64).context("a quota")?;
+    Ok((own, fd))
 }
 
 /// Where nothing is on the lower.

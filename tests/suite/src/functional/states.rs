@@ -186,9 +186,9 @@ fn pipe_frozen(ctx: &Ctx) -> Result<()> {
     let fd = file::open(&own.at("p"), libc::O_RDWR, 0)?;
     let ice = Frozen::new(&own.lower.dir)?;
     let mut writer = process::fork(|| answer(file::write(&fd, b"through")))?;
-    let end = writer.wait(Duration::from_secs(5))?;
+    let written = done(&mut writer).context("a write to a pipe");
     drop(ice);
-    ensure!(end == Some(Exit::Code(0)), "a write to a pipe: {end:?}");
+    written?;
     let mut got = [0; 16];
     let n = file::read(&fd, &mut got)?;
     ensure!(&got[..n] == b"through", "the pipe had {:?}", &got[..n]);
