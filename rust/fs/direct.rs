@@ -407,12 +407,11 @@ fn empty_cache(
     transfer: &mut Prepared<'_, Diofs>,
     range: ByteRange,
 ) -> Result<(), Failure> {
-    // To invalidate waits for write-back as well, of what was dirtied in between.
-    let try_once = || inode.watch_write_back(|| flush_and_invalidate(inode, range));
     // Halfway open first, so that nobody who stands in the way has to wait for this for long.
     for _ in 0..INVALIDATION_TRIES {
         transfer.set_closed(false);
-        let invalidated = try_once();
+        // To invalidate waits for write-back as well, of what was dirtied in between.
+        let invalidated = inode.watch_write_back(|| flush_and_invalidate(inode, range));
         inode.data().lower.wait_unlocked(extends(inode, range));
         transfer.set_closed(true);
         if invalidated? && is_empty(inode, range) {
@@ -421,7 +420,7 @@ fn empty_cache(
     }
     // Others come in faster than that. Nobody does while the range is closed.
     for _ in 0..INVALIDATION_TRIES {
-        if try_once()? {
+        if inode.watch_write_back(|| flush_and_invalidate(inode, range))? {
             return Ok(());
         }
     }

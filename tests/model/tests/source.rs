@@ -226,7 +226,7 @@ const DRIVERS: &[Driver] = &[
         "fs/page_cache.rs",
         "shrink",
         &[
-            (Flush(0, 0), ".flush("),
+            (Flush(0, 0), ".settle("),
             (CutSize, "truncate_cache("),
             (LowerShrink, "lower()"),
         ],
