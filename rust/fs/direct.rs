@@ -245,6 +245,10 @@ fn read_mapped(kiocb: &Kiocb<'_, Diofs>, iter: &mut IovIter<'_>, start: i64) -> 
     if kiocb.is_nowait() {
         return Err(EAGAIN);
     }
+    // An error of write-back, once told, is not told again: not half way, to nobody.
+    if let Some(range) = ByteRange::new(start, iter.remaining()) {
+        flush_for_read(kiocb.inode(), range, false)?;
+    }
     let mut done = 0usize;
     while iter.remaining() > 0 {
         let len = iter.remaining().min(BOUNCE_BYTES);

@@ -54,6 +54,8 @@ pub struct OpenData {
     pub lower: LowerFile,
     /// Whether the lower file can be read and written directly at all.
     pub can_direct: bool,
+    /// How many errors of write-back the inode had when this file was opened.
+    old_errors: u32,
     /// The alignment of memory that direct I/O needs; zero if the lower file answers direct
     /// requests through its cache.
     mem_align: Atomic<u32>,
@@ -116,6 +118,7 @@ impl RegularFile for Diofs {
                 let data = OpenData {
                     lower,
                     can_direct,
+                    old_errors: inode.write_back_errors(),
                     mem_align: Atomic::new(mem_align),
                 };
                 Ok(KBox::new(data, GFP_KERNEL)?)
@@ -145,9 +148,14 @@ impl RegularFile for Diofs {
         }
         // The error sequence, not this result, says what is news to this file. It stays news: who
         // closes can be a child that has inherited the descriptor and does not look.
-        file.inode().settle_all();
+        let _ = file.inode().flush_all();
         // Some lower filesystems learn only now what they could not keep.
         let below = file.data().lower.flush(owner);
+        // To a file that was opened after an error that nobody has seen that is news as well, for
+        // `fsync`. Of what was written before, `close` says nothing.
+        if file.inode().write_back_errors() == file.data().old_errors {
+            return below;
+        }
         file.peek_writeback_error().and(below)
     }
 

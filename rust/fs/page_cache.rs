@@ -193,7 +193,12 @@ fn shrink(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result) -> Re
         restore(inode, cut);
         inode.set_size(inode.data().lower.size().max(size));
         restore(inode, cut);
-    })
+    })?;
+    if size == 0 {
+        // What could not be written is gone. `fsync` still says so, to direct requests it is nothing.
+        let _ = inode.write_back_error();
+    }
+    Ok(())
 }
 
 /// Has what was cut off be fetched from below again.

@@ -39,6 +39,8 @@ pub(super) struct WriteFailures {
     begun: Atomic<u32>,
     ended: Atomic<u32>,
     last: Atomic<i32>,
+    /// All errors that the mapping was told of.
+    errors: Atomic<u32>,
 }
 
 impl WriteFailures {
@@ -48,26 +50,8 @@ impl WriteFailures {
             begun: Atomic::new(0),
             ended: Atomic::new(0),
             last: Atomic::new(0),
+            errors: Atomic::new(0),
         }
-    }
-
-    fn begin(&self, error: Error) {
-        self.last.store(error.to_errno(), Relaxed);
-        self.begun.fetch_add(1, Release);
-    }
-
-    fn end(&self) {
-        self.ended.fetch_add(1, Release);
-    }
-
-    /// Does `wait`, and fails if write-back has failed meanwhile.
-    fn watch<R>(&self, wait: impl FnOnce() -> Result<R>) -> Result<R> {
-        let ended = self.ended.load(Acquire);
-        let result = wait();
-        if self.begun.load(Acquire) != ended {
-            to_result(self.last.load(Relaxed))?;
-        }
-        result
     }
 }
 
@@ -76,7 +60,7 @@ pub(super) struct WriteFailure<'a>(&'a WriteFailures);
 
 impl Drop for WriteFailure<'_> {
     fn drop(&mut self) {
-        self.0.end();
+        self.0.ended.fetch_add(1, Release);
     }
 }
 
@@ -194,7 +178,22 @@ impl<T: FileSystem> Inode<T> {
     ///
     /// Context: that of `act`.
     pub fn watch_write_back<R>(&self, act: impl FnOnce() -> Result<R>) -> Result<R> {
-        self.write_failures().watch(act)
+        let failures = self.write_failures();
+        let ended = failures.ended.load(Acquire);
+        let result = act();
+        if failures.begun.load(Acquire) == ended {
+            return result;
+        }
+        // This one is told now.
+        let _ = self.write_back_error();
+        to_result(failures.last.load(Relaxed)).and(result)
+    }
+
+    /// How many errors of write-back there have been.
+    ///
+    /// Context: any.
+    pub fn write_back_errors(&self) -> u32 {
+        self.write_failures().errors.load(Relaxed)
     }
 
     fn write_failures(&self) -> &WriteFailures {
@@ -208,7 +207,8 @@ impl<T: FileSystem> Inode<T> {
     /// Context: process context; the folios that were to be written are under writeback.
     pub(super) fn write_back_failed(&self, error: Error) -> WriteFailure<'_> {
         let failures = self.write_failures();
-        failures.begin(error);
+        failures.last.store(error.to_errno(), Relaxed);
+        failures.begun.fetch_add(1, Release);
         WriteFailure(failures)
     }
 
@@ -265,6 +265,7 @@ impl<T: FileSystem> Inode<T> {
     ///
     /// Context: any.
     pub fn set_mapping_error(&self, error: Error) {
+        self.write_failures().errors.fetch_add(1, Relaxed);
         // SAFETY: The mapping lives as long as the inode.
         unsafe { bindings::mapping_set_error(self.mapping_raw(), error.to_errno()) };
     }

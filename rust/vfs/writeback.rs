@@ -167,11 +167,14 @@ impl<'a, T: CachedFile> Batch<'a, T> {
                     );
                 }
             }
+            // A folio can have a part in the next run as well.
+            if !shares_folio(run, after) {
+                failure = None;
+            }
             rest = after;
         }
         self.parts.clear();
         self.bytes = 0;
-        drop(failure);
     }
 }
 
@@ -179,6 +182,14 @@ impl<T: CachedFile> Drop for Batch<'_, T> {
     fn drop(&mut self) {
         // A part that is never finished would hang every later wait for its folio.
         self.submit();
+    }
+}
+
+/// Whether the last folio of `run` is the first of `after`.
+fn shares_folio(run: &[DirtyPart], after: &[DirtyPart]) -> bool {
+    match (run.last(), after.first()) {
+        (Some(last), Some(first)) => last.part.folio() == first.part.folio(),
+        _ => false,
     }
 }
 

@@ -35,6 +35,7 @@ pub const TESTS: &[Test] = &[
     test("full.cut_after_refused_write_back", cut_after_refused)
         .limit(120)
         .once(),
+    test("full.written_anew", written_anew).limit(120).once(),
     test("failing.device_dies_under_load", device_dies).limit(120),
     test("failing.writes_refused_under_load", writes_refused).limit(120),
 ];
@@ -175,8 +176,8 @@ fn direct_meets_refused(ctx: &Ctx) -> Result<()> {
 fn cut_after_refused(ctx: &Ctx) -> Result<()> {
     let (own, fd) = without_room(ctx)?;
     let direct = file::open_direct(&own.at("f"))?;
-    write_all(&fd, &pattern(NEW, HOLE, 2 * PAGE), HOLE)?;
-    file::ftruncate(&fd, HOLE as i64 + PAGE as i64).context("cutting it")?;
+    write_all(&fd, &pattern(NEW, HOLE, PAGE), HOLE)?;
+    file::ftruncate(&fd, HOLE as i64 + PAGE as i64 - 512).context("cutting it")?;
     let read = file::pread_mem(&direct, &Slice::zeroed(PAGE)?, HOLE);
     let told = |e: Errno| [libc::EDQUOT, libc::EIO].contains(&e.0);
     ensure!(
@@ -185,6 +186,23 @@ fn cut_after_refused(ctx: &Ctx) -> Result<()> {
     );
     expect_errno("fsync", file::fsync(&fd), libc::EDQUOT)?;
     drop((fd, direct));
+    own.finish()
+}
+
+/// Once there is room again, a file that is written anew can be closed and read: what `close` has said
+/// of the old data it does not say of the new ones.
+fn written_anew(ctx: &Ctx) -> Result<()> {
+    let (own, fd) = without_room(ctx)?;
+    write_all(&fd, &pattern(OLD, HOLE, PAGE), HOLE)?;
+    expect_errno("close", file::close(fd), libc::EDQUOT)?;
+    quota::limit(own.lower.device.node(), USER, 1 << 20)?;
+    let fd = file::open(&own.at("f"), libc::O_RDWR | libc::O_TRUNC, 0)?;
+    write_all(&fd, &pattern(NEW, HOLE, PAGE), HOLE)?;
+    file::close(fd).context("closing it once there is room")?;
+    let direct = file::open_direct(&own.at("f"))?;
+    let seen = direct_read(&direct, HOLE as usize, PAGE)?;
+    check("written once there was room", &seen, NEW, HOLE)?;
+    drop(direct);
     own.finish()
 }
 
