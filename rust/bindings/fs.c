@@ -247,6 +247,7 @@ void diofs_helper_sb_set_lock_subclass(struct super_block *sb, int subclass)
 {
 	int level;
 
+	lockdep_set_subclass(&sb->s_umount, subclass);
 	lockdep_set_subclass(&sb->s_vfs_rename_mutex, subclass);
 	for (level = 0; level < SB_FREEZE_LEVELS; level++)
 		lockdep_set_subclass(&sb->s_writers.rw_sem[level], subclass);

@@ -371,7 +371,8 @@ unsafe fn copy_limits(sb: *mut bindings::super_block, lower: &LowerMount) {
             (*(*sb).s_bdi).io_pages = (*(*lower).s_bdi).io_pages;
         }
         // The locks of a superblock are taken before those of the one below, which can be of the
-        // same type: tell lockdep how high in the stack this one is. Nobody uses them yet.
+        // same type: tell lockdep how high in the stack this one is. Nobody uses them yet, but for
+        // `s_umount`, which the mounting task holds: lockdep goes by its address to release it.
         bindings::sb_set_lock_subclass(sb, (*lower).s_stack_depth);
     }
 }

@@ -3,7 +3,7 @@
 //! Mounts in special states: without access times, read-only, frozen, over an idmapped mount.
 
 use crate::harness::{Ctx, Test, skip, test};
-use crate::lower::stack::diofs;
+use crate::lower::stack::{FsKind, Stack, diofs};
 use crate::lower::{Kind, umount};
 use crate::patience;
 use crate::pattern::{check, pattern};
@@ -20,6 +20,7 @@ pub const TESTS: &[Test] = &[
     test("mount.no_access_times", no_access_times),
     test("mount.frozen", frozen),
     test("mount.frozen_both", frozen_both),
+    test("mount.frozen_under_another", frozen_under_another).once(),
     test("mount.pipe_while_lower_is_frozen", pipe_frozen),
     test("mount.freezing_can_be_ended", freezing_can_be_ended).once(),
     test("mount.other_option_on_read_only_lower", other_option).once(),
@@ -176,6 +177,27 @@ fn frozen_both(ctx: &Ctx) -> Result<()> {
     file::pwrite(&fd, &pattern(2, 0, 100), 0)?;
     file::fsync(&fd)?;
     drop(fd);
+    own.finish()
+}
+
+/// A diofs is frozen over which the kernel's threads have written back another one: the one has its
+/// own locks, the other holds locks of the upper one meanwhile.
+fn frozen_under_another(ctx: &Ctx) -> Result<()> {
+    ctx.need_diofs()?;
+    let own = ctx.private(Kind::Ext4Block4k, 64)?;
+    let top = Stack::mount(FsKind::Diofs, &own.up, &ctx.work.join("top"))?;
+    let fd = file::create(&top.dir.join("f"))?;
+    for _ in 0..5 {
+        file::pwrite(&fd, &pattern(1, 0, 40_000), 0)?;
+        // Wakes the threads, before it begins itself.
+        file::sync();
+    }
+    let ice = Frozen::new(&own.up)?;
+    let seen = file::pread_vec(&fd, 50_000, 0)?;
+    check("read while frozen", &seen, 1, 0)?;
+    drop(ice);
+    drop(fd);
+    top.umount()?;
     own.finish()
 }
 
