@@ -208,22 +208,14 @@ unsafe fn is_same<T: FileSystem>(
     dentry: *mut bindings::dentry,
     lower: *mut bindings::dentry,
 ) -> bool {
-    let _rcu = rcu::read_lock();
-    // SAFETY: Under RCU the lower parent is not freed either. Reading races with changes of the
-    // lower dentry; its sequence count tells.
+    // SAFETY: By the function's requirements.
     unsafe {
-        loop {
-            let seq = bindings::dentry_seq_begin(lower);
-            let parent = (&raw const (*lower).d_parent).read_volatile();
-            let same = !bindings::d_unhashed(lower)
-                && (&raw const (*parent).d_inode).read_volatile() == Storage::<T>::lower_of(dir)
+        stable(lower, || {
+            !bindings::d_unhashed(lower)
+                && is_named(lower, Storage::<T>::lower_of(dir), name)
                 && (&raw const (*lower).d_inode).read_volatile()
                     == Storage::<T>::lower_of((&raw const (*dentry).d_inode).read_volatile())
-                && bindings::d_same_name(lower, parent, name);
-            if !bindings::dentry_seq_retry(lower, seq) {
-                return same;
-            }
-        }
+        })
     }
 }
 
@@ -239,18 +231,44 @@ unsafe fn was_moved(
     name: *const bindings::qstr,
     dentry: *mut bindings::dentry,
 ) -> bool {
+    // SAFETY: By the function's requirements.
+    !unsafe { stable(dentry, || is_named(dentry, dir, name)) }
+}
+
+/// What `look` says of `dentry` while nobody changes its name, place or inode, by its sequence count.
+///
+/// # Safety
+///
+/// `dentry` must be referenced or kept by RCU.
+unsafe fn stable(dentry: *mut bindings::dentry, look: impl Fn() -> bool) -> bool {
+    // What a racing change takes away is not freed before the last look at it.
     let _rcu = rcu::read_lock();
-    // SAFETY: Under RCU the parent is not freed either. The sequence count tells of races.
-    unsafe {
-        loop {
-            let seq = bindings::dentry_seq_begin(dentry);
-            let parent = (&raw const (*dentry).d_parent).read_volatile();
-            let there = (&raw const (*parent).d_inode).read_volatile() == dir
-                && bindings::d_same_name(dentry, parent, name);
-            if !bindings::dentry_seq_retry(dentry, seq) {
-                return !there;
-            }
+    loop {
+        // SAFETY: By the function's requirements.
+        let seq = unsafe { bindings::dentry_seq_begin(dentry) };
+        let seen = look();
+        // SAFETY: As above.
+        if !unsafe { bindings::dentry_seq_retry(dentry, seq) } {
+            return seen;
         }
+    }
+}
+
+/// Whether `dentry` has the name `name` in the directory `dir`.
+///
+/// # Safety
+///
+/// Within [`stable`], with `name` valid.
+unsafe fn is_named(
+    dentry: *mut bindings::dentry,
+    dir: *mut bindings::inode,
+    name: *const bindings::qstr,
+) -> bool {
+    // SAFETY: Under RCU the parent is not freed either.
+    unsafe {
+        let parent = (&raw const (*dentry).d_parent).read_volatile();
+        (&raw const (*parent).d_inode).read_volatile() == dir
+            && bindings::d_same_name(dentry, parent, name)
     }
 }
 
