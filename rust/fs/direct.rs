@@ -311,7 +311,7 @@ fn flush_for_read(inode: &Inode<Diofs>, range: ByteRange, nowait: bool) -> Resul
     // Where the lower file ends early, data beyond its end are still to be written back, and what
     // lies between is a hole above but the end of the file below.
     let behind = (lower_size < wanted)
-        .then(|| ByteRange::new(lower_size, size.saturating_sub(lower_size) as usize))
+        .then(|| ByteRange::between(lower_size, size))
         .flatten();
     if !inode.range_needs_writeback(range) && behind.is_none() {
         return inode.write_back_error();
@@ -414,8 +414,7 @@ fn empty_cache(
     // Halfway open first, so that nobody who stands in the way has to wait for this for long.
     for _ in 0..INVALIDATION_TRIES {
         transfer.set_closed(false);
-        // To invalidate waits for write-back as well, of what was dirtied in between.
-        let invalidated = inode.watch_write_back(|| flush_and_invalidate(inode, range));
+        let invalidated = flush_and_invalidate(inode, range);
         inode.data().lower.wait_unlocked(extends(inode, range));
         transfer.set_closed(true);
         if invalidated? && is_empty(inode, range) {
@@ -424,7 +423,7 @@ fn empty_cache(
     }
     // Others come in faster than that. Nobody does while the range is closed.
     for _ in 0..INVALIDATION_TRIES {
-        if inode.watch_write_back(|| flush_and_invalidate(inode, range))? {
+        if flush_and_invalidate(inode, range)? {
             return Ok(());
         }
     }
@@ -433,12 +432,15 @@ fn empty_cache(
 
 /// Whether the cache could be emptied of `range`. If not, somebody has dirtied it again.
 fn flush_and_invalidate(inode: &Inode<Diofs>, range: ByteRange) -> Result<bool> {
-    inode.flush(range)?;
-    match inode.invalidate(range) {
-        Ok(()) => Ok(true),
-        Err(error) if error == EBUSY => Ok(false),
-        Err(error) => Err(error),
-    }
+    // To invalidate waits for write-back as well, of what was dirtied in between.
+    inode.watch_write_back(|| {
+        inode.flush(range)?;
+        match inode.invalidate(range) {
+            Ok(()) => Ok(true),
+            Err(error) if error == EBUSY => Ok(false),
+            Err(error) => Err(error),
+        }
+    })
 }
 
 /// What the mount option says for a direct write whose range could not be invalidated.

@@ -89,7 +89,7 @@ impl CachedFile for Diofs {
         let lower = lower_io::cache_file(inode, Access::Write, None).ok()?.file;
         let data = lower.llseek(pos, bindings::SEEK_DATA as i32).ok()?;
         let hole = lower.llseek(data, bindings::SEEK_HOLE as i32).ok()?;
-        ByteRange::new(data, usize::try_from(hole.saturating_sub(data)).ok()?)
+        ByteRange::between(data, hole)
     }
 
     fn store_is_contended(inode: &Inode<Self>) -> bool {
@@ -165,12 +165,10 @@ pub fn set_size(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result)
 }
 
 fn shrink(inode: &Inode<Diofs>, size: i64, lower: impl FnOnce() -> Result) -> Result {
-    let cut = ByteRange::new(size, inode.size().saturating_sub(size) as usize);
+    let cut = ByteRange::between(size, inode.size());
     // What stays of the file is on the lower first, so that this does not grow, which limits could
     // refuse to the running task.
-    let below = inode.data().lower.size();
-    let missing = usize::try_from(size.saturating_sub(below)).ok();
-    if let Some(range) = missing.and_then(|len| ByteRange::new(below, len)) {
+    if let Some(range) = ByteRange::between(inode.data().lower.size(), size) {
         inode.settle(range);
     }
     // Clean, what is cut off can be had from below again if that refuses. To empty a file is too

@@ -22,6 +22,12 @@ impl ByteRange {
         (last <= i64::MAX as u64).then_some(Self { start, last })
     }
 
+    /// The range from `start` to before `end`; `None` if it is empty.
+    pub fn between(start: i64, end: i64) -> Option<Self> {
+        let len = usize::try_from(end.checked_sub(start)?).ok()?;
+        Self::new(start, len)
+    }
+
     /// First byte of the range.
     pub fn start(self) -> i64 {
         self.start as i64

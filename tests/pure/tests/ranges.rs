@@ -42,6 +42,15 @@ proptest! {
     }
 
     #[test]
+    fn a_range_between_two_places_ends_before_the_second(range in range(), less in 0..=MAX) {
+        let (start, end) = (range.start(), range.end());
+        if let Ok(end) = i64::try_from(end) {
+            prop_assert_eq!(ByteRange::between(start, end), Some(range));
+        }
+        prop_assert_eq!(ByteRange::between(start, start.saturating_sub(less)), None);
+    }
+
+    #[test]
     fn every_byte_lies_in_one_of_the_pages(range in range(), shift in 9usize..22, part in 0.0..=1.0) {
         let (first, last) = (range.first_page(shift), range.last_page(shift));
         let start = |page: usize| (page as u128) << shift;
