@@ -7,11 +7,13 @@ the last line is `N passed, N failed, N skipped`.
 """
 
 import contextlib
+import glob
 import os
 import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
@@ -33,27 +35,45 @@ class Skip(Exception):
     """What this machine lacks for a test."""
 
 
-def start(command):
+def start(command, output=subprocess.PIPE):
     """Starts a command (a string is split as the shell would, without a shell)."""
     words = shlex.split(command) if isinstance(command, str) else command
     return subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True)
+        words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, text=True)
 
 
 def run(command, timeout=120):
     """Runs a command; returns its status and output. A hang is a failure, and
-    what hangs in the kernel is left behind: nobody could wait for it."""
-    process = start(command)
-    try:
-        output, _ = process.communicate(timeout=timeout * PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        with contextlib.suppress(OSError), open("/proc/sysrq-trigger", "w") as trigger:
-            trigger.write("w")
-        raise Failure(f"'{process.args[0]}' hangs: no end after {timeout * PATIENCE} s "
-                      "(blocked tasks are in the kernel log)") from None
-    return process.returncode, output.strip()
+    what hangs in the kernel is left behind: nobody could wait for it. It may be a
+    child of the command, which keeps a pipe open; so the output goes to a file."""
+    with tempfile.TemporaryFile("w+") as output:
+        process = start(command, output)
+        try:
+            process.wait(timeout * PATIENCE)
+        except subprocess.TimeoutExpired:
+            tell_of_threads()
+            process.kill()
+            raise Failure(f"'{process.args[0]}' hangs: no end after {timeout * PATIENCE} s "
+                          "(threads are shown above, blocked tasks in the kernel log)") from None
+        output.seek(0)
+        return process.returncode, output.read().strip()
+
+
+def tell_of_threads():
+    """Shows what all threads of programs do, and has the kernel show those that it cannot wake."""
+    for stack in sorted(glob.glob("/proc/[0-9]*/task/[0-9]*/stack")):
+        task = os.path.dirname(stack)
+        with contextlib.suppress(OSError):
+            with open(os.path.join(task, "cmdline")) as file:
+                if not file.read():
+                    continue
+            with open(os.path.join(task, "stat")) as file:
+                name, rest = file.read().split("(", 1)[1].rsplit(")", 1)
+            with open(stack) as file:
+                calls = [line.split()[-1].split("+")[0] for line in file]
+            print(f"    {task}: '{name}' is {rest.split()[0]} in {' < '.join(calls) or 'user space'}")
+    with contextlib.suppress(OSError), open("/proc/sysrq-trigger", "w") as trigger:
+        trigger.write("w")
 
 
 def must(command, timeout=120):

@@ -127,7 +127,7 @@ def summary(name, kernel):
     mutant = patches.load(name)
     guests = seeds(name, kernel)
     by_race = {}
-    for race in (race for races in guests for race in races if not race["broken"]):
+    for race in (race for races in guests for race in races if race["caught"] or not race["broken"]):
         by_race.setdefault(race["race"], []).append(race["caught"])
     firsts = [min((race["caught"][0][1] for race in races if race["caught"]), default=None)
               for races in guests]

@@ -6,9 +6,9 @@
 //! end with before it gives up, and where it puts its files before it makes any.
 
 use std::ffi::OsString;
-use std::fs::File as Pipe;
+use std::fs::{File as Pipe, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -79,9 +79,24 @@ pub fn in_child() -> Result<Option<End>, Error> {
     }
 }
 
-/// In the child: tells the parent with what status to end, whatever becomes of this process.
+/// In the child: tells the parent with what status to end, whatever becomes of this process, and says
+/// nothing any more.
 pub fn give_up(status: i32) {
-    say(&[STATUS, status as u8]);
+    if TELL.load(Ordering::SeqCst) >= 0 {
+        let _ = std::io::stdout().flush();
+        say(&[STATUS, status as u8]);
+        let_go_of_output();
+    }
+}
+
+/// What is stuck keeps its descriptors. Whoever reads a pipe to its end would wait for it.
+fn let_go_of_output() {
+    if let Ok(nowhere) = OpenOptions::new().write(true).open("/dev/null") {
+        for fd in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+            // SAFETY: no pointers involved. Those who write there next write to another file.
+            unsafe { libc::dup2(nowhere.as_raw_fd(), fd) };
+        }
+    }
 }
 
 /// In the child: what its parent removes if this process is killed.
