@@ -51,7 +51,7 @@ impl Region {
 
     /// The address of a byte.
     pub(crate) fn at(&self, offset: usize) -> NonNull<u8> {
-        debug_assert!(offset <= self.len);
+        assert!(offset <= self.len);
         // SAFETY: by the invariant the region reaches that far.
         unsafe { self.start.add(offset) }
     }

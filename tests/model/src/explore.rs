@@ -101,7 +101,7 @@ pub fn explore(system: System, threads: usize) -> Report {
         .iter()
         .map(|property| property.name())
         .collect();
-    debug_assert_eq!(names.len(), Property::ALL.len());
+    assert_eq!(names.len(), Property::ALL.len());
     let checker = system
         .checker()
         .threads(threads)

@@ -190,7 +190,7 @@ impl Rechecker {
         len: usize,
     ) -> Result<u64, Errno> {
         let kind = engine(way);
-        debug_assert_eq!(mode(kind), way);
+        assert_eq!(mode(kind), way);
         if !self.queues.contains_key(kind.name()) {
             let queue = shared.store.open(kind, 1);
             let queue = queue.map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
