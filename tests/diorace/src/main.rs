@@ -49,7 +49,9 @@ fn main() -> ExitCode {
         eprintln!("diorace: {error:#}");
         Status::of_error(&error)
     });
-    // What is stuck in the kernel may keep this process from ending, but not its parent.
+    // What is stuck in the kernel may keep this process from ending, but not its parent, nor those who
+    // read what it says.
     supervise::give_up(status.code().into());
+    supervise::fall_silent();
     status.into()
 }

@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File as Pipe, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -79,21 +79,21 @@ pub fn in_child() -> Result<Option<End>, Error> {
     }
 }
 
-/// In the child: tells the parent with what status to end, whatever becomes of this process, and says
-/// nothing any more.
+/// In the child: tells the parent with what status to end, whatever becomes of this process.
 pub fn give_up(status: i32) {
-    if TELL.load(Ordering::SeqCst) >= 0 {
-        let _ = std::io::stdout().flush();
-        say(&[STATUS, status as u8]);
-        let_go_of_output();
-    }
+    say(&[STATUS, status as u8]);
 }
 
-/// What is stuck keeps its descriptors. Whoever reads a pipe to its end would wait for it.
-fn let_go_of_output() {
+/// In the child: says nothing any more. What is stuck keeps its descriptors, and who reads a pipe to its
+/// end would wait for it.
+pub fn fall_silent() {
+    if TELL.load(Ordering::SeqCst) < 0 {
+        return;
+    }
+    let _ = io::stdout().flush();
     if let Ok(nowhere) = OpenOptions::new().write(true).open("/dev/null") {
         for fd in [libc::STDOUT_FILENO, libc::STDERR_FILENO] {
-            // SAFETY: no pointers involved. Those who write there next write to another file.
+            // SAFETY: no pointers involved. Who writes there from now on writes to another file.
             unsafe { libc::dup2(nowhere.as_raw_fd(), fd) };
         }
     }

@@ -26,6 +26,7 @@ fn supervise_somebody_stuck() -> ! {
             let mut said = std::io::stdout();
             write!(said, "{}", std::process::id()).unwrap();
             supervise::give_up(STATUS);
+            supervise::fall_silent();
             let begin = Instant::now();
             while begin.elapsed() < STUCK {
                 thread::sleep(STUCK - begin.elapsed());

@@ -286,5 +286,6 @@ fn abandon(arena: Arena, status: Status) -> ! {
         let _ = tell.send(());
     });
     let _ = told.recv_timeout(Duration::from_secs(5));
+    supervise::fall_silent();
     signals::exit_now(status.code().into())
 }
