@@ -70,11 +70,8 @@ fn nobody_waits_for_what_is_stuck() {
     let waited = begin.elapsed();
     let stuck: i32 = said.parse().unwrap();
     // SAFETY: no pointers involved.
-    assert_eq!(
-        unsafe { libc::kill(stuck, libc::SIGKILL) },
-        0,
-        "it has ended"
-    );
+    let killed = unsafe { libc::kill(stuck, libc::SIGKILL) };
+    assert_eq!(killed, 0, "it has ended");
     assert!(waited < SOON, "the end came after {waited:?}");
     assert!(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == STATUS);
 }
