@@ -27,7 +27,7 @@ OTHER = {
     "mmap": "libaio-direct",
 }
 # block size: MiB of the file (a short one where there are many requests)
-SIZES = {"512": 1, "4k": 8, "64k": 16, "1m": 32}
+SIZES = {"512": 1, "4k": 8, "64k": 8, "1m": 16}
 # A kernel that checks itself looks at each request; it need not be as many.
 SHORTER = 1 if PATIENCE == 1 else 4
 PATTERNS = {"sequential": "write", "random": "randwrite"}
