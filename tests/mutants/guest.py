@@ -13,6 +13,7 @@ is going to be run stands in $DIOFS_OUT/plan.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -225,6 +226,14 @@ def note(race, seed, what, seconds, broken):
     to_kernel_log(f"end {race}")
 
 
+def end_if_a_processor_spins():
+    """From here on a soft lockup ends the guest, which else goes on for nothing until its time is
+    over. The log has told of the bug by then, or tells of this one."""
+    with contextlib.suppress(FileNotFoundError), \
+            open("/proc/sys/kernel/softlockup_panic", "w", encoding="utf-8") as switch:
+        switch.write("1")
+
+
 def main():
     """Runs the races until one leaves the module in a state that nothing else can run on."""
     parser = argparse.ArgumentParser()
@@ -243,6 +252,7 @@ def main():
     with open(os.path.join(OUT, "plan"), "w", encoding="utf-8") as file:
         json.dump([str(race) for race in races], file)
     witnesses = {who for mutant in mutants for who in mutant.seen_by}
+    end_if_a_processor_spins()
     must("modprobe dm_mod")
     must(f"{LEAKS} forget", timeout=300)
     for race, budget in races.items():
