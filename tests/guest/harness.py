@@ -25,6 +25,8 @@ UPPER = "/mnt/diofs"
 PATIENCE = int(os.environ.get("DIOFS_PATIENCE") or 1)
 # STAND_IN=1 tests the tests: a bind mount takes the place of diofs.
 STAND_IN = os.environ.get("STAND_IN")
+# Of the flags in /proc/PID/stat: a thread of the kernel, include/linux/sched.h.
+PF_KTHREAD = 0x00200000
 
 
 class Failure(Exception):
@@ -60,20 +62,21 @@ def run(command, timeout=120):
 
 
 def tell_of_threads():
-    """Shows what all threads of programs do, and has the kernel show those that it cannot wake."""
-    for stack in sorted(glob.glob("/proc/[0-9]*/task/[0-9]*/stack")):
-        task = os.path.dirname(stack)
-        with contextlib.suppress(OSError):
-            with open(os.path.join(task, "cmdline")) as file:
-                if not file.read():
-                    continue
-            with open(os.path.join(task, "stat")) as file:
-                name, rest = file.read().split("(", 1)[1].rsplit(")", 1)
-            with open(stack) as file:
-                calls = [line.split()[-1].split("+")[0] for line in file]
-            print(f"    {task}: '{name}' is {rest.split()[0]} in {' < '.join(calls) or 'user space'}")
+    """Has the kernel show the threads that it cannot wake, and shows what those of programs do.
+    Nothing is read for which the kernel takes the lock of a memory map: that may be what hangs."""
     with contextlib.suppress(OSError), open("/proc/sysrq-trigger", "w") as trigger:
         trigger.write("w")
+    for task in sorted(glob.glob("/proc/[0-9]*/task/[0-9]*")):
+        with contextlib.suppress(OSError):
+            with open(os.path.join(task, "stat")) as file:
+                name, rest = file.read().split("(", 1)[1].rsplit(")", 1)
+            state, flags = rest.split()[0], int(rest.split()[6])
+            if flags & PF_KTHREAD:
+                continue
+            with open(os.path.join(task, "stack")) as file:
+                calls = [line.split()[-1].split("+")[0] for line in file]
+            # What runs at this moment has no stack to be seen.
+            print(f"    {task}: '{name}' is {state} in {' < '.join(calls) or '?'}", flush=True)
 
 
 def must(command, timeout=120):

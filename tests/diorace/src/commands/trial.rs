@@ -16,8 +16,8 @@ use crate::cli::Choices;
 use crate::report::Report;
 use crate::status::{Lacking, Status};
 
-/// How long the end of what a run says is waited for when it has ended. After a hang it does not come:
-/// what is stuck in the kernel keeps the pipes open.
+/// How long the end of what a run says is waited for when it has ended. After a hang it may not come:
+/// an engine's process that is stuck in the kernel keeps the pipes open.
 const LEFT: Duration = Duration::from_secs(3);
 
 /// How often one looks.
